@@ -144,10 +144,11 @@ def work(name, models_dir, model_name):
 
 
 def ours(models_dir, model_name):
-    from engine import Engine
+    from encoder import get_encoder
     from settings import Settings
 
-    engine = Engine(model_name, models_dir)
+    encoder = get_encoder(model_name, models_dir)
+    engine = command_line.start_engine(model_name, models_dir, encoder)  # as the scripts do
 
     def generate(prompts, n):
         rows = engine.generate(prompts, Settings(length=n, seed=0))

@@ -20,28 +20,27 @@ class Cache(typing.NamedTuple):
     values: list  # L buffers [B, H, C, D]
 
 
-def empty_buffer(hparams, batch, capacity, dtype=tf.float32):
-    """A buffer of its own, [B, H, C, D] of zeros: a NaN in an unused slot would outlive any mask.
-
-    Not tf.zeros: equal constants are merged into one, and these are written to.
-    """
-    shape = [batch, hparams.n_head, capacity, hparams.n_embd // hparams.n_head]
-    return tf.raw_ops.Empty(shape=shape, dtype=dtype, init=True)
-
-
 def empty_cache(hparams, batch, capacity):
-    """A cache without any position in it."""
+    """A cache without any position in it.
+
+    Its buffers are zeros, for a NaN in an unused slot would outlive any mask; but not tf.zeros:
+    equal constants are merged into one, and these are written to.
+    """
+    head = hparams.n_embd // hparams.n_head
+    shape = tf.stack([batch, hparams.n_head, capacity, head])
 
     def buffers():
-        return [empty_buffer(hparams, batch, capacity) for _ in range(hparams.n_layer)]
+        empty = tf.raw_ops.Empty
+        return [empty(shape=shape, dtype=tf.float32, init=True) for _ in range(hparams.n_layer)]
 
     return Cache(keys=buffers(), values=buffers())
 
 
-def grown(buffer, capacity):
-    """A copy of a buffer with more slots, zeros behind."""
-    more = capacity - shape_list(buffer)[2]
-    return tf.pad(buffer, [[0, 0], [0, 0], [0, more], [0, 0]])
+def grown(cache, capacity):
+    """A copy of a cache with more slots, zeros behind."""
+    more = capacity - shape_list(cache.keys[0])[2]
+    paddings = tf.convert_to_tensor([[0, 0], [0, 0], [0, more], [0, 0]])
+    return Cache(*([tf.pad(buffer, paddings) for buffer in buffers] for buffers in cache))
 
 
 def slot_positions(slots, padding):
@@ -62,32 +61,38 @@ def visible(query_slots, key_slots, padding):
 class LayerMemory:
     """A layer's `past` (model.recall): write the new positions, then attend to the whole buffer."""
 
-    def __init__(self, keys, values, rows, bias):
+    def __init__(self, keys, values, write, bias):
         self.keys, self.values = keys, values
-        self.rows = rows  # of a buffer seen as [B * H * C, D]
+        self.write = write
         self.bias = bias
 
     def __call__(self, k, v):
-        return write_rows(self.keys, self.rows, k), write_rows(self.values, self.rows, v), self.bias
+        return self.write(self.keys, k), self.write(self.values, v), self.bias
 
 
 def memories(cache, slots, padding):
     """One LayerMemory a layer for a step that writes `slots` (int32 [S]) of all rows."""
-    batch, heads, capacity, _ = shape_list(cache.keys[0])
-    rows = tf.range(batch * heads)[:, None] * capacity + slots
-    rows = tf.reshape(rows, [-1])
+    capacity = shape_list(cache.keys[0])[2]
     bias = mask_bias(visible(slots, tf.range(capacity), padding), cache.keys[0].dtype)
-    return [LayerMemory(k, v, rows, bias) for k, v in zip(cache.keys, cache.values, strict=True)]
+    write = writer(cache.keys[0], slots)
+    return [LayerMemory(k, v, write, bias) for k, v in zip(cache.keys, cache.values, strict=True)]
 
 
-def write_rows(buffer, rows, x):
-    """Write x [B, H, S, D] into rows of the buffer, without a copy, and return the buffer.
+def writer(example, slots):
+    """A function (buffer, x) that writes x [B, H, S, D] into `slots` of a buffer without a copy.
 
-    InplaceUpdate changes its input, so the buffer must be read through the result only. Steps
-    cannot overtake each other: the next token depends on every read of this one.
+    It returns the buffer, which must be read through this result only: InplaceUpdate changes its
+    input. Steps cannot overtake each other: the next token depends on every read of this one.
+    example: one of the buffers; all have its shape.
     """
-    width = buffer.shape[-1].value
-    flat = tf.raw_ops.InplaceUpdate(
-        x=tf.reshape(buffer, [-1, width]), i=rows, v=tf.reshape(x, [-1, width])
-    )
-    return tf.reshape(flat, tf.shape(buffer))
+    shape = tf.shape(example)
+    batch, heads, capacity, width = shape_list(example)
+    rows = tf.range(batch * heads)[:, None] * capacity + slots
+    rows = tf.reshape(rows, [-1])  # of a buffer seen as [B * H * C, D]
+    flat = tf.constant([-1, width])
+
+    def write(buffer, x):
+        update = tf.raw_ops.InplaceUpdate
+        return tf.reshape(update(x=tf.reshape(buffer, flat), i=rows, v=tf.reshape(x, flat)), shape)
+
+    return write

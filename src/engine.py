@@ -52,18 +52,14 @@ class Engine:
         """Define what sessions run: reset and grow a cache in variables, decode with it."""
         self.batch = tf.placeholder(tf.int32, [], 'batch')
         self.capacity = tf.placeholder(tf.int32, [], 'capacity')
-        variables = kv.Cache(
-            *([self._cache_variable() for _ in range(self.hparams.n_layer)] for _ in range(2))
-        )
         empty = kv.empty_cache(self.hparams, self.batch, self.capacity)
-        both = variables.keys + variables.values
-        self.reset = tf.group(
-            [v.assign(x) for v, x in zip(both, empty.keys + empty.values, strict=True)]
-        )
-        self.grow = tf.group([v.assign(kv.grown(v, self.capacity)) for v in both])
+        variables = kv.Cache(*([cache_variable(buffer) for buffer in buffers] for buffers in empty))
+        cache = kv.Cache(*([v.read_value() for v in buffers] for buffers in variables))
+        self.reset = assign(variables, empty)
+        self.grow = assign(variables, kv.grown(cache, self.capacity))
 
         self.state = sample.State(
-            cache=kv.Cache(*([v.read_value() for v in buffers] for buffers in variables)),
+            cache=cache,
             padding=tf.placeholder(tf.int32, [None], 'padding'),
             slot=tf.placeholder(tf.int32, [], 'slot'),
             unread=tf.placeholder(tf.int32, [None, None], 'unread'),
@@ -82,17 +78,6 @@ class Engine:
         # Caching reads each variable once for a run instead of once for a token.
         with tf.variable_scope('', caching_device=lambda op: op.device):
             self.decode, _ = sample.decode(self.hparams, self.state, self.n, self.knobs)
-
-    def _cache_variable(self):
-        """A variable for a buffer of the cache, of any batch and capacity; not in checkpoints."""
-        empty = kv.empty_buffer(self.hparams, batch=0, capacity=0)
-        _, heads, _, width = empty.shape.as_list()
-        return tf.Variable(
-            empty,
-            shape=tf.TensorShape([None, heads, None, width]),
-            trainable=False,
-            collections=[tf.GraphKeys.LOCAL_VARIABLES],
-        )
 
     def stream(self, prompts, settings, first_sample=0, chunk_seconds=0.1):
         """Continue prompts, and yield the new tokens as they come.
@@ -200,6 +185,23 @@ class Engine:
         self.close()
 
 
+def cache_variable(buffer):
+    """A variable for a buffer of the cache, of any batch and capacity; not in checkpoints."""
+    _, heads, _, width = buffer.shape.as_list()
+    return tf.Variable(
+        buffer,
+        shape=tf.TensorShape([None, heads, None, width]),
+        trainable=False,
+        collections=[tf.GraphKeys.LOCAL_VARIABLES],
+    )
+
+
+def assign(variables, cache):
+    """The operation that sets the variables of a cache to the buffers of another."""
+    pairs = zip(variables.keys + variables.values, cache.keys + cache.values, strict=True)
+    return tf.group([variable.assign(buffer) for variable, buffer in pairs])
+
+
 def session_config():
     """How the session runs."""
     config = tf.ConfigProto()
@@ -207,4 +209,9 @@ def session_config():
     # The operations of a step follow each other; a second thread to hand them to only costs
     # switches (15 % of a step on two cores). Each operation still uses all cores.
     config.inter_op_parallelism_threads = 1
+    # Rewriting the graph takes 0.9 s before the first token, and no step was faster for it.
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    # oneDNN shares a product among the pool's threads; with the calling one as the last of them
+    # a step wakes one thread less for each (7 % of the products). Read from the environment only.
+    os.environ.setdefault('TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD', '1')
     return config

@@ -75,7 +75,7 @@ def conv1d(x, scope, nf, *, w_init_stdev=0.02):
         initializer = tf.random_normal_initializer(stddev=w_init_stdev)
         w = tf.get_variable('w', [1, nx, nf], initializer=initializer)
         b = tf.get_variable('b', [nf], initializer=tf.zeros_initializer())
-        c = tf.matmul(tf.reshape(x, [-1, nx]), tf.reshape(w, [nx, nf]))
+        c = tf.matmul(tf.reshape(x, [-1, nx]), tf.squeeze(w, axis=0))
         # The bias is added behind the reshape: next to the product the two become one fused
         # kernel, which is slower for a single position (benchmarks/decode.py).
         return reshape_like(c, x, 1, [nf]) + b
@@ -123,8 +123,22 @@ def attend(q, k, v, bias):
     """Scaled dot-product attention (Vaswani et al. 2017, eq. 1): [B, H, S, D]."""
     # Scaling q touches D numbers for each position, scaling the scores T of them.
     q = q * q.shape[-1].value ** -0.5
+    if q.shape[-2].value == 1:
+        return attend_once(q, k, v, bias)
     w = softmax(tf.matmul(q, k, transpose_b=True) + bias)
     return tf.matmul(w, v)
+
+
+def attend_once(q, k, v, bias):
+    """`attend` for a single position whose q is scaled: the same by kernels with less overhead.
+
+    oneDNN replaces tf.matmul and tf.nn.softmax, not these, and for products as small as one
+    position's most of its time is preparation (benchmarks/decode.py: 3 ms of a 35 ms step).
+    """
+    product = tf.raw_ops.BatchMatMulV3
+    scores = product(x=q, y=k, adj_y=True, Tout=q.dtype) + bias
+    e = tf.exp(scores - tf.reduce_max(scores, axis=-1, keepdims=True))
+    return product(x=e, y=v, Tout=q.dtype) / tf.reduce_sum(e, axis=-1, keepdims=True)
 
 
 def attn(x, scope, n_state, *, past, hparams):

@@ -45,7 +45,7 @@ def test_buffers_are_written_in_place_and_are_not_one():
     with tf.Graph().as_default():
         empty = cache.empty_cache(HPARAMS, 1, 4)
         one, other = empty.keys
-        written = cache.write_rows(one, tf.range(2) * 4, tf.ones([1, 2, 1, 3]))
+        written = cache.writer(one, tf.constant([0]))(one, tf.ones([1, 2, 1, 3]))
         with tf.control_dependencies([written]):
             before, beside = tf.identity(one), tf.identity(other)
         written, before, beside = evaluate([written, before, beside])
@@ -54,8 +54,11 @@ def test_buffers_are_written_in_place_and_are_not_one():
     assert not beside.any()
 
 
-def test_a_grown_buffer_keeps_its_slots_and_adds_zeros():
+def test_a_grown_cache_keeps_its_slots_and_adds_zeros():
     with tf.Graph().as_default():
-        out = evaluate(cache.grown(tf.ones([2, 2, 3, 4]), 5))
-    assert out.shape == (2, 2, 5, 4)
-    assert out[:, :, :3].all() and not out[:, :, 3:].any()
+        ones, twos = tf.ones([2, 2, 3, 4]), tf.fill([2, 2, 3, 4], 2.0)
+        grown = cache.grown(cache.Cache(keys=[ones, ones], values=[twos, ones]), 5)
+        keys, values = evaluate([grown.keys, grown.values])
+    for out, number in [(keys[0], 1), (keys[1], 1), (values[0], 2), (values[1], 1)]:
+        assert out.shape == (2, 2, 5, 4)
+        assert (out[:, :, :3] == number).all() and not out[:, :, 3:].any()
