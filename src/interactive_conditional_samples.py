@@ -2,7 +2,10 @@
 """Continue prompts that are typed, given as a flag or a file, or piped in."""
 
 import codecs
+import contextlib
+import signal
 import sys
+import threading
 
 import command_line
 from encoder import get_encoder
@@ -143,27 +146,48 @@ def ask():
 
 def show_samples(engine, tokens, settings, nsamples, batch_size, first_sample=0):
     """Print nsamples continuations in the format of 2019; a single one as it is produced."""
-    for done in range(0, nsamples, batch_size):
-        rows = min(batch_size, nsamples - done)
-        if nsamples == 1:
-            print_header(1)
-            show_stream(engine, tokens, settings, first_sample)
-            continue
-        samples = engine.generate([tokens] * rows, settings, first_sample + done)
-        for i, sample in enumerate(samples):
-            print_header(done + i + 1)
-            print(engine.encoder.decode(sample), flush=True)
-    print('=' * 80, flush=True)
+    with deferred_interrupts() as check:
+        for done in range(0, nsamples, batch_size):
+            rows = min(batch_size, nsamples - done)
+            if nsamples == 1:
+                print_header(1)
+                show_stream(engine, tokens, settings, first_sample, check)
+                continue
+            samples = engine.generate([tokens] * rows, settings, first_sample + done, check)
+            for i, sample in enumerate(samples):
+                print_header(done + i + 1)
+                print(engine.encoder.decode(sample), flush=True)
+        print('=' * 80, flush=True)
+
+
+@contextlib.contextmanager
+def deferred_interrupts():
+    """Keep Ctrl-C back until the function that this yields is called, which then raises.
+
+    An exception that strikes inside TensorFlow's session can be lost there.
+    """
+    pressed = threading.Event()
+
+    def check(*_):
+        if pressed.is_set():
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.set())
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def print_header(number):
     print('=' * 40 + f' SAMPLE {number} ' + '=' * 40, flush=True)
 
 
-def show_stream(engine, tokens, settings, sample_number):
+def show_stream(engine, tokens, settings, sample_number, check):
     """Print one sample while it grows; a character appears when all of its bytes are there."""
     utf8 = codecs.getincrementaldecoder('utf-8')(errors='replace')
     for chunk in engine.stream([tokens], settings, sample_number):
+        check()
         new = engine.before_end(chunk[0].tolist(), settings)
         print(utf8.decode(engine.encoder.decode_bytes(new)), end='', flush=True)
     print(utf8.decode(b'', final=True), flush=True)
