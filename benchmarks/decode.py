@@ -164,6 +164,7 @@ def concat(models_dir, model_name):
     import checkpoint
     import model  # sets the behaviour of TensorFlow
     from hparams import read_hparams
+    from model_files import weights
 
     folder = os.path.join(models_dir, model_name)
     hparams = read_hparams(os.path.join(folder, 'hparams.json'))
@@ -185,7 +186,7 @@ def concat(models_dir, model_name):
         back_prop=False,
     )
     session = tf.Session()
-    checkpoint.restore(session, checkpoint.checkpoint_path(folder), tf.trainable_variables())
+    checkpoint.restore(session, weights(folder), tf.trainable_variables())
     return lambda prompts, length: session.run(output, {context: prompts, n: length}).shape
 
 

@@ -7,23 +7,6 @@ import tensorflow.compat.v1 as tf
 BUNDLE = 'model.ckpt'  # the name 2019's files begin with
 
 
-def checkpoint_path(folder):
-    """The checkpoint that a model folder's `checkpoint` file names, as a path prefix.
-
-    Raises ValueError if that file does not name one inside the folder.
-    """
-    state_file = os.path.join(folder, 'checkpoint')
-    try:
-        path = tf.train.latest_checkpoint(folder)
-    except (tf.errors.OpError, ValueError):
-        path = None
-    if path is None:
-        raise ValueError(f'{state_file} names no checkpoint whose files are there')
-    if os.path.dirname(os.path.abspath(path)) != os.path.abspath(folder):
-        raise ValueError(f'{state_file} names a checkpoint outside its folder: {path}')
-    return path
-
-
 def restore(session, path, variables, remedy='download the model again'):
     """Set variables from a checkpoint after comparing its names, shapes and types with theirs.
 

@@ -16,8 +16,9 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 
+from model_files import RELEASED, remedy
+
 END_OF_TEXT = '<|endoftext|>'
-RELEASED_MODELS = ('124M', '355M', '774M', '1558M')
 # of GPT-2's merges, one a line
 RELEASED_MERGES_SHA256 = '04e3597d7996f292ca9b8b7285ca4d58a6ae171ac47d73fc7140ceb0c7a6bbc0'
 
@@ -344,8 +345,7 @@ def get_encoder(model_name, models_dir):
             raise ValueError(f'encoder.json is damaged or truncated ({error})') from error
         return Encoder(encoder, parse_merges(read_text(folder, 'vocab.bpe')))
     except ValueError as error:
-        known = model_name in RELEASED_MODELS
-        advice = f'; run: python3 download_model.py {model_name}' if known else ''
+        advice = f'; {remedy(model_name, models_dir)}' if model_name in RELEASED else ''
         raise ValueError(f'{folder}: {error}{advice}') from error
 
 

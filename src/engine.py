@@ -11,7 +11,7 @@ import checkpoint
 import sample
 from encoder import get_encoder
 from hparams import read_hparams
-from model_files import expand, find_model, remedy
+from model_files import expand, find_model, remedy, weights
 from settings import check_fits
 
 CACHE_STEP = 128  # the cache grows by so many slots: attention reads what is allocated
@@ -32,16 +32,19 @@ class Engine:
         if len(self.encoder.encoder) != self.hparams.n_vocab:
             raise ValueError(
                 f'{folder} has {len(self.encoder.encoder)} tokens in encoder.json '
-                f'but n_vocab={self.hparams.n_vocab} in hparams.json'
+                f'but n_vocab={self.hparams.n_vocab} in hparams.json; '
+                + remedy(model_name, models_dir)
             )
         self.graph = tf.Graph()
         with self.graph.as_default():
             self._build()
             self.session = tf.Session(config=session_config())
             try:
-                path = checkpoint.checkpoint_path(folder)
                 checkpoint.restore(
-                    self.session, path, tf.trainable_variables(), remedy(model_name, models_dir)
+                    self.session,
+                    weights(folder),
+                    tf.trainable_variables(),
+                    remedy(model_name, models_dir),
                 )
             except BaseException:
                 self.close()
@@ -152,16 +155,18 @@ class Engine:
         """All new tokens of each prompt at once: lists of ids, cut before the end token.
 
         With stop_at_end, a list shorter than settings.length belongs to a row that has ended.
-        progress: called with the number of new tokens, all rows together, as they come.
+        progress: called as tokens come with the number of new ones, all rows together.
         Other arguments and errors are those of `stream`.
         """
-        chunks = []
+        rows = [[] for _ in prompts]
         for chunk in self.stream(prompts, settings, first_sample, chunk_seconds=1):
-            chunks.append(chunk)
+            before = sum(map(len, rows))
+            for row, new in zip(rows, chunk.tolist(), strict=True):
+                row += new
+            rows = [self.before_end(row, settings) for row in rows]
             if progress:
-                progress(chunk.size)
-        rows = np.concatenate(chunks, axis=1).tolist()
-        return [self.before_end(row, settings) for row in rows]
+                progress(sum(map(len, rows)) - before)
+        return rows
 
     def before_end(self, tokens, settings):
         """A row's tokens as far as the settings let it go."""

@@ -71,7 +71,7 @@ def sample_model(
 class Terminal:
     """Prints samples in the format of 2019."""
 
-    written = 0
+    written = tokens = 0
 
     def write(self, text, tokens, ended):
         self.written += 1
@@ -89,8 +89,8 @@ class Terminal:
 def generate(engine, sink, settings, nsamples, batch_size):
     """Write the samples that the sink lacks, with a progress bar if a terminal looks on."""
     start = engine.encoder.end_of_text
-    total = nsamples * settings.length if nsamples else None
-    done = sink.written * settings.length
+    done = sink.tokens
+    total = done + (nsamples - sink.written) * settings.length if nsamples else None
     with tqdm(total=total, initial=done, unit=' tokens', unit_scale=True, disable=None) as bar:
         while nsamples == 0 or sink.written < nsamples:
             rows = batch_size if nsamples == 0 else min(batch_size, nsamples - sink.written)
@@ -98,6 +98,8 @@ def generate(engine, sink, settings, nsamples, batch_size):
             for tokens in engine.generate(prompts, settings, sink.written, bar.update):
                 ended = len(tokens) < settings.length or start in tokens
                 sink.write(engine.encoder.decode(tokens), tokens, ended)
+                if total:  # a sample that ended early makes the whole shorter
+                    bar.total -= settings.length - len(tokens)
 
 
 if __name__ == '__main__':

@@ -118,6 +118,8 @@ def converse(engine, request, nsamples, batch_size):
             return
         try:
             show_samples(engine, tokens, settings, nsamples, batch_size, first_sample)
+        except ValueError as error:  # it takes more memory than there is
+            print(error)
         except KeyboardInterrupt:
             print()
         first_sample += nsamples  # so that the same prompt again gives other samples

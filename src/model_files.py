@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import shlex
+import subprocess
 
 with open(os.path.join(os.path.dirname(__file__), 'released_models.json'), encoding='utf-8') as f:
     MANIFEST = json.load(f)
@@ -24,11 +26,20 @@ def find_model(model_name, models_dir='models'):
         raise ValueError(
             f'there is no model {model_name!r} in {models_dir}; {remedy(model_name, models_dir)}'
         )
-    needed = [*FILES, *(f'{checkpoint_name(folder)}.{ending}' for ending in WEIGHTS)]
-    missing = [name for name in needed if not os.path.isfile(os.path.join(folder, name))]
+    missing = lacking(folder, FILES)
+    if not missing:
+        try:
+            prefix = os.path.basename(weights(folder))
+        except ValueError as error:
+            raise ValueError(f'{error}; {remedy(model_name, models_dir)}') from error
+        missing = lacking(folder, [f'{prefix}.{ending}' for ending in WEIGHTS])
     if missing:
         raise ValueError(f'{folder} lacks {", ".join(missing)}; {remedy(model_name, models_dir)}')
     return folder
+
+
+def lacking(folder, names):
+    return [name for name in names if not os.path.isfile(os.path.join(folder, name))]
 
 
 def expand(path):
@@ -38,24 +49,39 @@ def expand(path):
 def folder_of(model_name, models_dir):
     """The folder of a model that may not be there; ValueError if it lies outside models_dir."""
     relative = os.path.normpath(model_name) if model_name else '.'
-    if os.path.isabs(relative) or relative.split(os.sep)[0] in ('.', '..'):
+    # On Windows, C:name and \\name lead elsewhere too.
+    drive = os.path.splitdrive(relative)[0]
+    if drive or relative.split(os.sep)[0] in ('', '.', '..'):
         raise ValueError(f'model name {model_name!r} does not name a folder inside {models_dir}')
     return os.path.join(models_dir, relative)
 
 
-def checkpoint_name(folder):
-    """The weights in use, as the `checkpoint` file names them; fine-tuning gives its own names."""
+def weights(folder):
+    """The weights in use, a path without endings, as the `checkpoint` file of the folder says.
+
+    Of a longer path in it only the name counts: training writes the place where it ran, and folders
+    move. Raises ValueError if the file names nothing.
+    """
+    path = os.path.join(folder, 'checkpoint')
     try:
-        with open(os.path.join(folder, 'checkpoint'), encoding='utf-8') as f:
+        with open(path, encoding='utf-8') as f:
             named = re.search(r'^model_checkpoint_path: "(.+)"', f.read(), re.MULTILINE)
     except (OSError, UnicodeDecodeError):
         named = None
-    return named[1] if named else 'model.ckpt'
+    if named is None:
+        raise ValueError(f'{path} names no checkpoint')
+    return os.path.join(folder, re.split(r'[/\\]', unescape(named[1]))[-1])
+
+
+def unescape(text):
+    """What a string in a protocol buffer's text form stands for: \\303\\251 is an e with acute."""
+    escaped = text.encode('utf-8').decode('unicode_escape', errors='replace')
+    return escaped.encode('latin-1', errors='replace').decode('utf-8', errors='replace')
 
 
 def remedy(model_name, models_dir):
     """What a user whose model is not there, or damaged, can do."""
-    where = '' if models_dir == 'models' else f' --models_dir {models_dir}'
+    where = '' if models_dir == 'models' else f' --models_dir {shell_word(str(models_dir))}'
     if model_name in MANIFEST['old_names']:
         new = MANIFEST['old_names'][model_name]
         return f'it is now called {new}: {remedy(new, models_dir)}'
@@ -67,6 +93,11 @@ def remedy(model_name, models_dir):
     there = sorted(name for name in list_folder(models_dir) if is_model(models_dir, name))
     have = f'there are: {", ".join(there)}' if there else 'there is none'
     return f'{have}; {", ".join(RELEASED)} come with: python3 download_model.py NAME{where}'
+
+
+def shell_word(text):
+    """A text as a shell's user has to type it."""
+    return subprocess.list2cmdline([text]) if os.name == 'nt' else shlex.quote(text)
 
 
 def list_folder(path):

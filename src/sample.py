@@ -15,7 +15,7 @@ import tensorflow.compat.v1 as tf
 
 import cache as kv
 import model
-from settings import check_fits
+from settings import Settings, check_fits
 
 PHILOX = 1  # the number of this generator in the raw op
 PHILOX_BLOCK = 4  # random numbers it makes for each step of its counter
@@ -215,23 +215,24 @@ def sample_sequence(
 
     context: int32 [B, S]; or give start_token, with which each of batch_size rows then begins.
     length: int, or a scalar tensor.
-    temperature, top_k, top_p: numbers or scalar tensors; 0 takes the likeliest token, 0 and 1
-        truncate nothing.
+    temperature, top_k, top_p: numbers, or scalar tensors with what settings.Settings allows; 0
+        takes the likeliest token, 0 and 1 truncate nothing.
     seed: int or int64 tensor: the same seed and sample number give the same text, run after run.
         None draws a new seed in each session run, from tf.set_random_seed if that was called.
     first_sample: the number of row 0; row i is sample first_sample + i.
     prompt_lengths: int32 [B], for prompts of different lengths: each row's tokens stand on the
         right of `context`, whatever fills its left. None: all rows are S long.
     end_token: rows end behind this token and are filled up with it. None: they never end.
-    Raises ValueError, or InvalidArgumentError where the sizes are known only when it runs, if
-    S + length exceeds n_ctx + 1 (the last token is never fed back).
+    Raises ValueError if S + length exceeds n_ctx + 1 (the last token is never fed back) and for
+        numbers that cannot be meant; InvalidArgumentError where the sizes are known only when it
+        runs, and for prompt_lengths outside 1..S.
     """
     if (start_token is None) == (context is None):
         raise ValueError('Specify exactly one of start_token and context!')
+    check_numbers(length=length, temperature=temperature, top_k=top_k, top_p=top_p)
     if context is None:
         context = tf.fill([batch_size, 1], start_token)
     context = tf.convert_to_tensor(context, tf.int32)
-    batch, n_prompt = model.shape_list(context)
     if seed is None:
         seed = tf.random.uniform([], maxval=np.iinfo(np.int64).max, dtype=tf.int64)
     knobs = Knobs(
@@ -242,18 +243,39 @@ def sample_sequence(
         first_sample=first_sample,
         end_token=-1 if end_token is None else end_token,
     )
-    with tf.control_dependencies(check_room(n_prompt, length, hparams.n_ctx)):
+    checks = check_room(model.shape_list(context)[1], length, hparams.n_ctx)
+    if prompt_lengths is not None:
+        prompt_lengths = tf.convert_to_tensor(prompt_lengths, tf.int32)
+        checks += check_lengths(prompt_lengths, context)
+    with tf.control_dependencies(checks):  # nothing is allocated before they have passed
         context = tf.identity(context)
-    if prompt_lengths is None:
-        padding = tf.zeros([batch], tf.int32)
-    else:
-        padding = n_prompt - tf.convert_to_tensor(prompt_lengths, tf.int32)
+        if tf.is_tensor(length):
+            length = tf.identity(length)
+    batch, n_prompt = model.shape_list(context)
+    prompt, padding = context, tf.zeros([batch], tf.int32)
+    if prompt_lengths is not None:
+        padding = n_prompt - prompt_lengths
+        real = tf.range(n_prompt) >= padding[:, None]
+        prompt = tf.where(real, context, tf.zeros_like(context))  # the model reads what fills up
 
-    state = start(hparams, context, padding, capacity=n_prompt + length - 1)
+    state = start(hparams, prompt, padding, capacity=n_prompt + length - 1)
     new, _ = decode(hparams, state, length, knobs)
     missing = length - model.shape_list(new)[1]
     new = tf.pad(new, [[0, 0], [0, missing]], constant_values=knobs.end_token)
     return tf.concat([context, new], axis=1)
+
+
+def check_numbers(**values):
+    """Raise ValueError if one of the settings is a number that cannot be meant."""
+    Settings(**{'length': 1} | {k: v for k, v in values.items() if not tf.is_tensor(v)})
+
+
+def check_lengths(prompt_lengths, context):
+    """The operations that check prompt lengths [B] against prompts [B, S] when run."""
+    n_prompt = model.shape_list(context)[1]
+    fits = tf.logical_and(prompt_lengths >= 1, prompt_lengths <= n_prompt)
+    message = 'prompt lengths must be from 1 to the width of the context:'
+    return [tf.Assert(tf.reduce_all(fits), [message, prompt_lengths, n_prompt])]
 
 
 def check_room(n_prompt, length, n_ctx):

@@ -7,6 +7,11 @@ A record: {"sample": number from 1, "text", "tokens", "ended": whether the model
 import json
 import os
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 OURS = b'{"sample": '  # how every record begins
 
 
@@ -21,20 +26,28 @@ class SampleFile:
     """Appends records to a file, which is new or was begun with the same model and settings.
 
     settings: dict with the seed.  written: how many samples the file holds.
+    tokens: how many they have together.
     A last line that was cut off by a crash is dropped. Raises ValueError, and leaves the file as
-    it is, if it holds something else or samples made otherwise.
+    it is, if it holds something else or samples made otherwise, or another process writes to it.
     """
 
     def __init__(self, path, model, settings):
         self.model, self.seed = model, settings['seed']
         self.settings = {name: value for name, value in settings.items() if name != 'seed'}
-        self.written = complete = 0
-        for record, end in complete_records(path):
-            self._check(path, record)
-            self.written += 1
-            complete = end
+        self.written = self.tokens = complete = 0
+        refuse_devices(path)
         self.file = open(path, 'ab')
-        self.file.truncate(complete)
+        try:
+            lock(self.file)
+            for record, end in complete_records(path):
+                self._check(path, record)
+                self.written += 1
+                self.tokens += len(record['tokens'])
+                complete = end
+            self.file.truncate(complete)
+        except BaseException:
+            self.close()
+            raise
 
     def _check(self, path, record):
         number = self.written + 1
@@ -63,6 +76,7 @@ class SampleFile:
         self.file.write(json.dumps(record, ensure_ascii=False).encode('utf-8') + b'\n')
         self.file.flush()
         self.written += 1
+        self.tokens += len(tokens)
 
     def close(self):
         self.file.close()
@@ -81,8 +95,7 @@ def complete_records(path):
     """
     if not os.path.exists(path):
         return
-    if not os.path.isfile(path):  # a device or a pipe might be read for ever
-        raise ValueError(f'{path} is not a regular file')
+    refuse_devices(path)
     end = 0
     with open(path, 'rb') as f:
         for number, line in enumerate(f, start=1):
@@ -91,9 +104,28 @@ def complete_records(path):
             try:
                 record = json.loads(line)
                 record['sample'], record['seed'], record['model'], dict(record['settings'])
+                len(record['tokens'])
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(
                     f'{path} line {number} is no record of a sample; not touched'
                 ) from error
             end += len(line)
             yield record, end
+
+
+def refuse_devices(path):
+    """Raise ValueError for a device or a pipe, which might be read for ever."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError(f'{path} is not a regular file')
+
+
+def lock(file):
+    """Keep a file for this process until it is closed, where the system can (not on Windows)."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(f'another process is writing to {file.name}') from None
+    except OSError:  # some network file systems have no locks
+        pass

@@ -131,3 +131,12 @@ def byte_models(tmp_path_factory, gpt2_vocabulary):
     for name, n_ctx in [('bytes', 64), ('long', 3000)]:
         make_random_model(name, str(gpt2_vocabulary), str(folder), n_ctx=n_ctx, **sizes)
     return folder
+
+
+def check_cache_is_not_copied(graph, hparams):
+    """A step of the loop must not do what that of 2019 did: make a new tensor of a cache's rank."""
+    body = [op for op in graph.get_operations() if op.name.startswith('while/')]
+    copies = ('ConcatV2', 'Pad', 'PadV2', 'TensorScatterUpdate', 'Tile')
+    copied = [op for op in body if op.type in copies]
+    assert [op.name for op in copied if op.outputs[0].shape.rank in (None, 4, 5, 6)] == []
+    assert sum(op.type == 'InplaceUpdate' for op in body) == 2 * hparams.n_layer

@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from conftest import REFERENCE
+from conftest import REFERENCE, check_cache_is_not_copied
 
 from engine import CACHE_STEP, Engine, session_config
 from settings import Settings
@@ -54,6 +54,10 @@ def test_requests_add_no_operation_to_the_graph(engine):
     for n, settings in enumerate([Settings(length=3), Settings(length=9, top_p=0.5, top_k=4)], 1):
         engine.generate(PROMPTS * n, settings)
     assert len(engine.graph.get_operations()) == count
+
+
+def test_the_loop_copies_no_cache(engine):
+    check_cache_is_not_copied(engine.graph, engine.hparams)
 
 
 def test_a_stream_is_the_same_text_in_pieces(engine):
@@ -153,9 +157,20 @@ def test_progress_counts_every_token(engine):
     assert sum(counted) == 30
 
 
+def test_progress_counts_no_token_behind_the_end_of_a_row(engine, monkeypatch):
+    free = engine.generate(PROMPTS, Settings(length=40, seed=0))
+    monkeypatch.setattr(type(engine.encoder), 'end_of_text', property(lambda self: free[1][3]))
+    counted = []
+    rows = engine.generate(
+        PROMPTS, Settings(length=40, seed=0, stop_at_end=True), progress=counted.append
+    )
+    assert sum(counted) == sum(map(len, rows)) < 120
+
+
 def test_a_vocabulary_of_another_size_is_refused(models_dir, tmp_path):
     shutil.copytree(models_dir / 'tiny', tmp_path / 'odd')
     for name in ('encoder.json', 'vocab.bpe'):
         shutil.copy(models_dir / 'demo' / name, tmp_path / 'odd')
-    with pytest.raises(ValueError, match='4257 tokens in encoder.json but n_vocab=50257'):
+    message = '4257 tokens in encoder.json but n_vocab=50257 in hparams.json; there are: odd;'
+    with pytest.raises(ValueError, match=message):
         Engine('odd', str(tmp_path))

@@ -285,7 +285,8 @@ def test_an_endless_run_ends_without_a_word_when_its_reader_does(flags):
 
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='has no pseudo-terminals')
-def test_the_progress_bar_is_for_terminals_and_shows_the_rate(flags, tmp_path):
+@pytest.mark.parametrize('stop', [False, True])
+def test_the_progress_bar_is_for_terminals_and_shows_the_rate(flags, tmp_path, stop):
     import fcntl
     import pty
     import struct
@@ -294,7 +295,8 @@ def test_the_progress_bar_is_for_terminals_and_shows_the_rate(flags, tmp_path):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
     path = tmp_path / 'out.jsonl'
-    process = start(*flags, '--nsamples', 3, '--output', path, stderr=theirs)
+    ends = ('--stop_at_end', '--seed', 3, '--batch_size', 2) if stop else ()
+    process = start(*flags, '--nsamples', 3, '--output', path, *ends, stderr=theirs)
     os.close(theirs)
     shown = b''
     try:
@@ -305,7 +307,9 @@ def test_the_progress_bar_is_for_terminals_and_shows_the_rate(flags, tmp_path):
     os.close(ours)
     assert process.communicate()[0] == b'' and process.returncode == 0
     *_, last = shown.decode('utf-8').rstrip().split('\r')
-    assert re.search(r'100%.* 192/192 \[.*[\d.]+k? tokens/s\]$', last)
+    n_tokens = sum(len(record['tokens']) for record in records_of(path))
+    assert n_tokens < 192 if stop else n_tokens == 192
+    assert re.search(rf'100%.* {n_tokens}/{n_tokens} \[.*[\d.]+k? tokens/s\]$', last)
     assert len(records_of(path)) == 3
 
 

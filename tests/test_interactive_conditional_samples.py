@@ -210,6 +210,22 @@ def test_control_c_during_a_sample_stops_that_sample_only(call, parrot, flags, t
     assert output == f'{header(1)}\n0:\n{header(1)}\n1:two\n{RULE}\n\n'
 
 
+def test_a_sample_that_takes_too_much_memory_does_not_end_the_conversation(
+    call, parrot, flags, typing, monkeypatch
+):
+    def stream(self, prompts, settings, first_sample=0):
+        if first_sample == 0:
+            raise ValueError('not enough memory')
+        return answered(self, prompts, settings, first_sample)
+
+    answered = parrot.stream
+    monkeypatch.setattr(parrot, 'stream', stream)
+    typing('one', 'two')
+    status, output, errors = call(interact_model, *flags)
+    assert (status, errors) == (0, '')
+    assert output == f'{header(1)}\nnot enough memory\n{header(1)}\n1:two\n{RULE}\n\n'
+
+
 def test_the_same_prompt_again_gives_other_samples(call, parrot, flags, typing):
     typing('same', 'same', '', 'same')
     call(interact_model, *flags, '--nsamples', 3, '--batch_size', 2, '--seed', 5)

@@ -1,8 +1,12 @@
+import ntpath
 import os
+import shlex
+import types
 
 import pytest
 
-from model_files import find_model
+import model_files
+from model_files import find_model, weights
 
 WEIGHTS = ['model.ckpt.index', 'model.ckpt.data-00000-of-00001']
 RELEASE = ['encoder.json', 'vocab.bpe', 'hparams.json', 'checkpoint', *WEIGHTS]
@@ -82,9 +86,11 @@ def test_each_missing_file_is_named(tmp_path, name):
     assert f'lacks {name}; get it with' in message
 
 
-def test_an_empty_folder_lacks_everything(tmp_path):
+def test_several_missing_files_are_named_together(tmp_path):
     put(tmp_path / '124M', [])
-    assert all(name in refusal('124M', tmp_path) for name in RELEASE)
+    assert 'lacks encoder.json, vocab.bpe, hparams.json, checkpoint;' in refusal('124M', tmp_path)
+    put(tmp_path / '355M', RELEASE[:4])
+    assert f'lacks {", ".join(WEIGHTS)};' in refusal('355M', tmp_path)
 
 
 def test_the_checkpoint_file_says_which_weights_a_fine_tuned_model_uses(tmp_path):
@@ -96,9 +102,41 @@ def test_the_checkpoint_file_says_which_weights_a_fine_tuned_model_uses(tmp_path
     assert 'lacks model-90.index;' in refusal('tuned', tmp_path)
 
 
-def test_a_damaged_checkpoint_file_is_not_what_is_missing(tmp_path):
-    folder = put(tmp_path / '124M', checkpoint='<html>404</html>')
-    assert find_model('124M', str(tmp_path)) == folder
+@pytest.mark.parametrize(
+    'named',
+    ['/where/it/was/trained/model.ckpt', r'C:\\runs\\1\\model.ckpt', r'../\303\251/model.ckpt'],
+)
+def test_weights_that_were_moved_are_found_beside_their_checkpoint_file(tmp_path, named):
+    folder = put(tmp_path / 'mine', checkpoint=f'model_checkpoint_path: "{named}"\n')
+    assert weights(find_model('mine', str(tmp_path))) == os.path.join(folder, 'model.ckpt')
+
+
+def test_names_are_read_as_tensorflow_writes_them(tmp_path):
+    folder = put(tmp_path / 'mine', checkpoint=r'model_checkpoint_path: "mod\303\250le \"1\""')
+    assert weights(folder) == os.path.join(folder, 'modèle "1"')
+
+
+@pytest.mark.parametrize('content', ['', '<html>404</html>', 'model_checkpoint_path: ""'])
+def test_a_damaged_checkpoint_file_is_refused_with_what_would_help(tmp_path, content):
+    put(tmp_path / '124M', checkpoint=content)
+    message = refusal('124M', tmp_path)
+    assert 'checkpoint names no checkpoint; get it with' in message
+
+
+@pytest.mark.parametrize('name', ['C:', 'C:other', r'C:\other', r'\other', '/other', r'..\other'])
+def test_on_windows_names_do_not_lead_out_either(monkeypatch, name):
+    windows = types.SimpleNamespace(path=ntpath, sep='\\')
+    monkeypatch.setattr(model_files, 'os', windows)
+    with pytest.raises(ValueError, match='does not name a folder inside'):
+        model_files.folder_of(name, r'D:\models')
+    assert model_files.folder_of('mine/run1', r'D:\models') == r'D:\models\mine\run1'
+
+
+def test_the_command_can_be_pasted_into_a_shell(tmp_path):
+    folder = tmp_path / "the user's models"
+    words = shlex.split(refusal('124M', folder).partition('get it with: ')[2])
+    if os.name == 'posix':
+        assert words == ['python3', 'download_model.py', '124M', '--models_dir', str(folder)]
 
 
 def test_an_old_name_is_explained(tmp_path):
