@@ -217,6 +217,7 @@ def session_config():
     # Rewriting the graph takes 0.9 s before the first token, and no step was faster for it.
     config.graph_options.rewrite_options.disable_meta_optimizer = True
     # oneDNN shares a product among the pool's threads; with the calling one as the last of them
-    # a step wakes one thread less for each (7 % of the products). Read from the environment only.
+    # a step wakes one thread less for each: 6 % quicker, though prompts of 1,000 tokens take 10 %
+    # longer. Only the environment can say so, before the first product.
     os.environ.setdefault('TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD', '1')
     return config

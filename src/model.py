@@ -133,8 +133,8 @@ def attend(q, k, v, bias):
 def attend_once(q, k, v, bias):
     """`attend` for a single position whose q is scaled: the same by kernels with less overhead.
 
-    oneDNN replaces tf.matmul and tf.nn.softmax, not these, and for products as small as one
-    position's most of its time is preparation (benchmarks/decode.py: 3 ms of a 35 ms step).
+    oneDNN replaces tf.matmul and tf.nn.softmax, not these. For products as small as one position's
+    most of its time is preparation: 2.5 ms of a 35 ms step at 128 slots, nothing at 1,000.
     """
     product = tf.raw_ops.BatchMatMulV3
     scores = product(x=q, y=k, adj_y=True, Tout=q.dtype) + bias
