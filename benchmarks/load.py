@@ -47,7 +47,7 @@ def work(model, models_dir, new):
     import resource
 
     start = time.time()
-    with command_line.quiet():
+    with command_line.quiet(), command_line.no_garbage_collection():  # as the scripts do
         from engine import Engine
         from settings import Settings
 

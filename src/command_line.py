@@ -43,6 +43,8 @@ def run(function, argv=None):
         sys.exit(1)
     except (ValueError, OSError) as error:
         fail(error)
+    except MemoryError:
+        fail('there is not enough memory for that')
     except KeyboardInterrupt:
         print(file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
@@ -149,8 +151,11 @@ def check_flags(function, argv):
     parameters = inspect.signature(function).parameters
     positional = [p for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
     any_number = [p for p in parameters.values() if p.kind is p.VAR_POSITIONAL]
+    parameters = {n: p for n, p in parameters.items() if p not in any_number}  # those with flags
     checked = []
     for flag, value in split_arguments(argv, parameters):
+        if value == '-' and flag is None:  # fire would drop all that follows
+            raise ValueError('unexpected argument - (-- --help lists all flags)')
         if flag is None:
             if not positional + any_number:
                 raise ValueError(f'unexpected argument {value!r} (-- --help lists all flags)')
@@ -160,10 +165,12 @@ def check_flags(function, argv):
             near = difflib.get_close_matches(flag, parameters, n=1)
             hint = f'; did you mean --{near[0]}?' if near else ''
             raise ValueError(f'unknown flag --{flag}{hint} (-- --help lists all flags)')
+        elif value is not None and full_name(flag, parameters) == flag[2:]:
+            raise ValueError(f'--{flag} takes no value')
         elif value is not None:
             checked.append(f'--{flag}={quoted(value, parameters[full_name(flag, parameters)])}')
         elif parameters[full_name(flag, parameters)].annotation is str:
-            raise ValueError(f'--{flag} needs a value')
+            raise ValueError(f'--{flag} needs a value (one that begins with -: --{flag}=-...)')
         else:  # spelled out, lest fire takes the next argument for its value
             name = full_name(flag, parameters)
             checked.append(f'--{name}={flag != "no" + name}')

@@ -279,15 +279,18 @@ def receive(session, file, part):
     Gives up after ATTEMPTS interruptions in a row without a byte more than ever before.
     Returns (Offer of the server, byte at which the last request began).
     """
-    offer, most, failures = None, length(part), 0
+    known, most, failures = None, length(part), 0
     if not sys.stderr.isatty():  # where there is one, the bar tells
         print(f'downloading {file.url}' + f' from byte {most:,}' * (most > 0), file=sys.stderr)
     with progress(f'downloading {file.path}', file.size or file.predicted_size, most) as bar:
         while True:
             try:
-                previous, offer = offer, ask(session, file)
-                if outdated(part, offer, previous):
+                offer = ask(session, file)
+                if offer == Offer():  # the server is not itself: what it said before still holds
+                    offer = known or offer
+                elif outdated(part, offer, known):
                     part.truncate(0)
+                known = None if offer == Offer() else offer
                 return transfer(session, file, part, offer, bar)
             except PASSING as error:
                 failures = 1 if length(part) > most else failures + 1
@@ -352,7 +355,7 @@ def outdated(part, offer, previous):
     """
     if previous is None:
         return offer.modified is not None and offer.modified > os.fstat(part.fileno()).st_mtime
-    return offer.etag != previous.etag
+    return None not in (offer.etag, previous.etag) and offer.etag != previous.etag
 
 
 def transfer(session, file, part, offer, bar):

@@ -16,7 +16,7 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-from model_files import RELEASED, remedy
+from model_files import RELEASED, expand, folder_of, remedy
 
 END_OF_TEXT = '<|endoftext|>'
 # of GPT-2's merges, one a line
@@ -336,12 +336,13 @@ def get_encoder(model_name, models_dir):
 
     Raises ValueError where a file is missing, damaged, or does not fit the other one.
     """
-    folder = os.path.join(models_dir, model_name)
+    models_dir = expand(models_dir)
+    folder = folder_of(model_name, models_dir)
     try:
         text = read_text(folder, 'encoder.json')
         try:
             encoder = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f'encoder.json is damaged or truncated ({error})') from error
         return Encoder(encoder, parse_merges(read_text(folder, 'vocab.bpe')))
     except ValueError as error:

@@ -91,6 +91,7 @@ class Engine:
         Yields int32 arrays [rows, tokens], settings.length tokens a row in all unless every row
         ends before. Raises ValueError before anything runs if a prompt does not fit.
         """
+        prompts = [list(prompt) for prompt in prompts]
         if not prompts:
             raise ValueError('there is no prompt')
         for prompt in prompts:
@@ -208,7 +209,7 @@ def assign(variables, cache):
 
 
 def session_config():
-    """How the session runs."""
+    """How the session runs; sets what only the environment can say, too."""
     config = tf.ConfigProto()
     config.gpu_options.allow_growth = True  # take GPU memory as it is needed, not all of it
     # The operations of a step follow each other; a second thread to hand them to only costs

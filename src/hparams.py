@@ -59,7 +59,7 @@ def read_hparams(path):
     try:
         with open(path, encoding='utf-8') as f:
             hparams = default_hparams().override_from_dict(json.load(f))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ValueError(f'cannot read the hyperparameters in {path}: {error}') from error
     if hparams.n_vocab == 0:
         raise ValueError(f'{path} does not say n_vocab')

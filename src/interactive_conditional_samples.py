@@ -93,7 +93,7 @@ def given_prompt(prompt, prompt_file):
         return None
     try:
         if prompt_file is None:
-            text = sys.stdin.read()
+            text = sys.stdin.read().removeprefix('\ufeff')  # as of files
         else:
             with open(prompt_file, encoding='utf-8-sig') as f:  # Windows editors add a mark
                 text = f.read()
@@ -118,8 +118,8 @@ def converse(engine, request, nsamples, batch_size):
             return
         try:
             show_samples(engine, tokens, settings, nsamples, batch_size, first_sample)
-        except ValueError as error:  # it takes more memory than there is
-            print(error)
+        except (ValueError, MemoryError) as error:  # it takes more memory than there is
+            print(error or 'there is not enough memory for that')
         except KeyboardInterrupt:
             print()
         first_sample += nsamples  # so that the same prompt again gives other samples
@@ -164,21 +164,30 @@ def show_samples(engine, tokens, settings, nsamples, batch_size, first_sample=0)
 
 @contextlib.contextmanager
 def deferred_interrupts():
-    """Keep Ctrl-C back until the function that this yields is called, which then raises.
+    """Keep a Ctrl-C back until the function that this yields is called, which then raises.
 
-    An exception that strikes inside TensorFlow's session can be lost there.
+    So a sample stops between two pieces of text, not in the midst of TensorFlow's session. A second
+    Ctrl-C does not wait. Where the process was told to ignore Ctrl-C it still does.
     """
     pressed = threading.Event()
+
+    def press(*_):
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
 
     def check(*_):
         if pressed.is_set():
             raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, lambda *_: pressed.set())
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, press)
     try:
         yield check
     finally:
-        signal.signal(signal.SIGINT, before)
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def print_header(number):

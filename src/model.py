@@ -34,7 +34,7 @@ def softmax(x, axis=-1):
 
 def gelu(x):
     """Gaussian error linear unit in its tanh form (Hendrycks & Gimpel 2016, section 2)."""
-    # x * x * x, not tf.pow: only products are fused by the CPU kernels.
+    # x * x * x, not tf.pow: where TensorFlow rewrites graphs, it fuses products only.
     return 0.5 * x * (1 + tf.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * (x * x * x))))
 
 
@@ -77,7 +77,7 @@ def conv1d(x, scope, nf, *, w_init_stdev=0.02):
         b = tf.get_variable('b', [nf], initializer=tf.zeros_initializer())
         c = tf.matmul(tf.reshape(x, [-1, nx]), tf.squeeze(w, axis=0))
         # The bias is added behind the reshape: next to the product the two become one fused
-        # kernel, which is slower for a single position (benchmarks/decode.py).
+        # kernel where TensorFlow rewrites graphs, which is slower for a single position.
         return reshape_like(c, x, 1, [nf]) + b
 
 

@@ -229,10 +229,15 @@ def sample_sequence(
     """
     if (start_token is None) == (context is None):
         raise ValueError('Specify exactly one of start_token and context!')
-    check_numbers(length=length, temperature=temperature, top_k=top_k, top_p=top_p)
+    if context is None and batch_size is None:
+        raise ValueError('start_token needs a batch_size')
+    check_numbers(length=length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    length = length if tf.is_tensor(length) else int(length)
     if context is None:
         context = tf.fill([batch_size, 1], start_token)
     context = tf.convert_to_tensor(context, tf.int32)
+    if context.shape.ndims != 2:
+        raise ValueError(f'context must have the shape [batch, tokens], not {context.shape}')
     if seed is None:
         seed = tf.random.uniform([], maxval=np.iinfo(np.int64).max, dtype=tf.int64)
     knobs = Knobs(
@@ -285,4 +290,8 @@ def check_room(n_prompt, length, n_ctx):
         return []
     message = f'prompt and new tokens exceed the context of {n_ctx} tokens:'
     fits = n_prompt + length <= n_ctx + 1
-    return [tf.Assert(fits, [message, n_prompt, length])]
+    some = tf.logical_and(n_prompt >= 1, length >= 1)
+    return [
+        tf.Assert(fits, [message, n_prompt, length]),
+        tf.Assert(some, ['prompt and length must be at least 1:', n_prompt, length]),
+    ]

@@ -12,7 +12,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-OURS = b'{"sample": '  # how every record begins
+BEGINNING = b'{"sample": %d, "text": "'  # of the record in each line, as json.dumps writes it
 
 
 def seed_of(path):
@@ -99,13 +99,14 @@ def complete_records(path):
     end = 0
     with open(path, 'rb') as f:
         for number, line in enumerate(f, start=1):
-            if not line.endswith(b'\n') and (line.startswith(OURS) or OURS.startswith(line)):
+            beginning = BEGINNING % number
+            if not line.endswith(b'\n') and beginning.startswith(line[: len(beginning)]):
                 return
             try:
                 record = json.loads(line)
                 record['sample'], record['seed'], record['model'], dict(record['settings'])
                 len(record['tokens'])
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise ValueError(
                     f'{path} line {number} is no record of a sample; not touched'
                 ) from error

@@ -100,6 +100,8 @@ def test_switches_need_no_value_and_take_only_true_or_false():
         (['--zzzz'], 'unknown flag --zzzz (-- --help'),
         (['-t', '1'], 'unknown flag --t'),
         (['--name'], '--name needs a value'),
+        (['--noswitch=True'], '--noswitch takes no value'),
+        (['x', '-', '--name', 'y'], 'unexpected argument -'),
         (['--name', '--switch'], '--name needs a value'),
         (['demo', '1', '2', 'True', 'surplus'], "unexpected argument 'surplus'"),
         (['--', '--interactive'], 'unknown flag --'),
@@ -127,6 +129,10 @@ def test_help_is_shown_whatever_else_is_given(call, argv):
 )
 def test_what_a_user_can_trigger_is_one_line_and_status_2(call, error):
     assert call(fails(error)) == (2, '', 'error: two lines: 5\n')
+
+
+def test_too_much_for_the_memory_is_one_line_too(call):
+    assert call(fails(MemoryError())) == (2, '', 'error: there is not enough memory for that\n')
 
 
 def test_a_bug_keeps_its_traceback():

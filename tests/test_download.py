@@ -336,6 +336,25 @@ def test_starts_over_when_the_etag_changes_between_attempts(server, path):
     assert server.gets() == [None, None]
 
 
+@pytest.mark.parametrize('kept, statuses', [(7000, [503, 200]), (0, [200, 503, 200])])
+def test_an_error_between_attempts_loses_nothing_that_was_received(
+    server, path, monkeypatch, kept, statuses
+):
+    server.headers = {'ETag': '"1"'}
+    if kept:
+        write(path + '.part', BODY[:kept])
+    server.faults = [{'status': 503}] if kept else [{'drop': 7000}, {'status': 503}]
+
+    def ask(session, file, ask=download.ask):
+        server.head_status = statuses.pop(0)
+        return ask(session, file)
+
+    monkeypatch.setattr(download, 'ask', ask)
+    download.fetch(known_file(server, path))
+    assert read(path) == BODY
+    assert server.gets() == [None] * (not kept) + ['bytes=7000-19999'] * 2
+
+
 def test_starts_over_when_the_etag_changes_under_the_request(server, path, monkeypatch):
     server.headers = {'ETag': '"1"'}
     server.faults = [{'drop': 5000}]

@@ -13,7 +13,7 @@ import types
 import numpy as np
 import pytest
 
-from interactive_conditional_samples import interact_model
+from interactive_conditional_samples import deferred_interrupts, interact_model
 
 SCRIPT = pathlib.Path(__file__).parent.parent / 'src' / 'interactive_conditional_samples.py'
 RULE = '=' * 80
@@ -184,6 +184,26 @@ def test_control_c_during_a_given_prompt_ends_with_its_status(call, parrot, flag
     given = ('--prompt', 'Hello', '--nsamples', nsamples)
     status, output, errors = call(interact_model, *flags, *given)
     assert (status, errors) == (130, '\n') and RULE not in output
+
+
+def test_control_c_that_the_process_ignores_stays_ignored(call, parrot, flags, monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parrot.interrupted_at = 0
+    try:
+        output = f'{header(1)}\n0:Hello\n{RULE}\n'
+        assert call(interact_model, *flags, '--prompt', 'Hello') == (0, output, '')
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_control_c_does_not_wait():
+    with pytest.raises(KeyboardInterrupt):
+        with deferred_interrupts():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            pytest.fail('the second press did nothing')
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 # The conversation

@@ -207,12 +207,39 @@ def test_fed_sizes_that_do_not_fit_are_refused_when_run(sequence):
 
 @pytest.mark.parametrize(
     'numbers',
-    [{'length': 0}, {'temperature': -1}, {'top_k': -1}, {'top_p': 0}, {'top_p': 1.5}],
+    [
+        {'length': 0},
+        {'temperature': -1},
+        {'top_k': -1},
+        {'top_p': 0},
+        {'top_p': 1.5},
+        {'seed': 1.7},
+    ],
 )
 def test_numbers_that_cannot_be_meant_are_refused(sequence, numbers):
     (name,) = numbers
     with pytest.raises(ValueError, match=f'{name} must be'):
         sequence(**{'start_token': 1, 'batch_size': 1, 'length': 1} | numbers)
+
+
+def test_numbers_of_numpy_are_checked_at_once_too(sequence):
+    with pytest.raises(ValueError, match='4 tokens and 30 new ones exceed the context of 32'):
+        sequence(context=sequence.tokens[:1, :4], length=np.int64(30))
+
+
+@pytest.mark.parametrize('n_prompt, length', [(4, 0), (0, 4)])
+def test_fed_sizes_of_nothing_are_refused(sequence, n_prompt, length):
+    feed = {(tf.int32, (None, None), 'context'): sequence.tokens[:1, :n_prompt]}
+    feed[(tf.int32, (), 'length')] = length
+    with pytest.raises(tf.errors.InvalidArgumentError, match='must be at least 1'):
+        sequence(feed, context='context', length='length')
+
+
+def test_prompts_without_their_shape_are_refused(sequence):
+    with pytest.raises(ValueError, match='start_token needs a batch_size'):
+        sequence(start_token=1, length=1)
+    with pytest.raises(ValueError, match=r'must have the shape \[batch, tokens\]'):
+        sequence(context=[1, 2], length=1)
 
 
 @pytest.mark.parametrize('lengths', [[0, 1], [4, 5], [-1, 4]])

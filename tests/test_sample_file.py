@@ -105,6 +105,9 @@ RECORD = b'{"sample": 1, "text": "", "tokens": [], "ended": true, "seed": 7, "mo
         b'{"sample": 1}\n',
         RECORD + b'"settings": 5}\n',
         b'{"samples": 3',
+        b'{"sample": "my precious data"}',
+        b'{"sample": 2, "text": "',  # cut off, but not of the first line
+        b'[' * 100_000,
         RECORD + b'"settings": {"len',  # cut off, but not at the end of the file
     ],
 )
