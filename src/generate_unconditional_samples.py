@@ -8,7 +8,7 @@ from tqdm import tqdm
 import command_line
 from encoder import get_encoder
 from hparams import read_hparams
-from model_files import expand, find_model
+from model_files import expand, find_model, fingerprint
 from sample_file import SampleFile, seed_of
 from settings import Settings, check_fits, check_whole
 
@@ -59,7 +59,8 @@ def sample_model(
     if output is not None and seed is None:
         seed = seed_of(output)
     settings = Settings(length=length, seed=seed, **knobs)
-    sink = Terminal() if output is None else SampleFile(output, model_name, settings.values())
+    origin = {'model': model_name, 'weights': fingerprint(folder)}
+    sink = Terminal() if output is None else SampleFile(output, origin, settings.values())
     with sink:
         if nsamples and sink.written >= nsamples:
             print(f'{output} holds {sink.written} samples already', file=sys.stderr)

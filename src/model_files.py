@@ -1,5 +1,6 @@
 """Where models live: models/<name>/ in the released layout. No TensorFlow."""
 
+import hashlib
 import json
 import os
 import re
@@ -71,6 +72,12 @@ def weights(folder):
     if named is None:
         raise ValueError(f'{path} names no checkpoint')
     return os.path.join(folder, re.split(r'[/\\]', unescape(named[1]))[-1])
+
+
+def fingerprint(folder):
+    """16 hexadecimal digits that stand for a model's weights: the index holds all checksums."""
+    with open(f'{weights(folder)}.index', 'rb') as f:
+        return hashlib.sha256(f.read()).hexdigest()[:16]
 
 
 def unescape(text):

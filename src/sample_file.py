@@ -1,7 +1,7 @@
 """A JSONL file of samples, one record a line, that an interrupted run can continue. No TensorFlow.
 
 A record: {"sample": number from 1, "text", "tokens", "ended": whether the model ended the text,
-"seed", "model", "settings": {...}}.
+"seed", "model", "weights": which state of the model, "settings": {...}}.
 """
 
 import json
@@ -25,14 +25,15 @@ def seed_of(path):
 class SampleFile:
     """Appends records to a file, which is new or was begun with the same model and settings.
 
-    settings: dict with the seed.  written: how many samples the file holds.
-    tokens: how many they have together.
+    origin: dict that says what makes the samples: "model" and "weights".
+    settings: dict with the seed.
+    written, tokens: how many samples the file holds, and how many tokens they have together.
     A last line that was cut off by a crash is dropped. Raises ValueError, and leaves the file as
     it is, if it holds something else or samples made otherwise, or another process writes to it.
     """
 
-    def __init__(self, path, model, settings):
-        self.model, self.seed = model, settings['seed']
+    def __init__(self, path, origin, settings):
+        self.origin = origin | {'seed': settings['seed']}
         self.settings = {name: value for name, value in settings.items() if name != 'seed'}
         self.written = self.tokens = complete = 0
         refuse_devices(path)
@@ -53,9 +54,8 @@ class SampleFile:
         number = self.written + 1
         if record['sample'] != number:
             raise ValueError(f'{path} line {number} holds sample {record["sample"]}, not {number}')
-        theirs = dict(record['settings'], model=record['model'], seed=record['seed'])
-        ours = dict(self.settings, model=self.model, seed=self.seed)
-        for name, value in ours.items():
+        theirs = record | record['settings']
+        for name, value in (self.origin | self.settings).items():
             if theirs.get(name) != value:
                 raise ValueError(
                     f'{path} was made with {name}={theirs.get(name)!r}, not {value!r}: repeat its '
@@ -69,8 +69,7 @@ class SampleFile:
             'text': text,
             'tokens': tokens,
             'ended': ended,
-            'seed': self.seed,
-            'model': self.model,
+            **self.origin,
             'settings': self.settings,
         }
         self.file.write(json.dumps(record, ensure_ascii=False).encode('utf-8') + b'\n')

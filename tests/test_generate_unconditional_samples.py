@@ -67,7 +67,7 @@ def test_a_record_holds_the_sample_and_what_it_takes_to_make_it_again(
     assert call(sample_model, *flags, *knobs, '--output', path) == (0, '', '')
     encoder = get_encoder('bytes', str(flags[-1]))
     first, *others = records_of(path)
-    assert first['model'] == 'bytes'
+    assert first['model'] == 'bytes' and len(first['weights']) == 16
     assert first['settings'] == {
         'length': 20,
         'temperature': 0.9,

@@ -59,6 +59,14 @@ def typing(monkeypatch):
     return start
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Ctrl-C works, even where the tests run in the background of a shell that ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def press_control_c():
     """At a moment when an exception would be lost, as within TensorFlow's session."""
     try:

@@ -1,12 +1,13 @@
 import ntpath
 import os
+import re
 import shlex
 import types
 
 import pytest
 
 import model_files
-from model_files import find_model, weights
+from model_files import find_model, fingerprint, weights
 
 WEIGHTS = ['model.ckpt.index', 'model.ckpt.data-00000-of-00001']
 RELEASE = ['encoder.json', 'vocab.bpe', 'hparams.json', 'checkpoint', *WEIGHTS]
@@ -130,6 +131,13 @@ def test_on_windows_names_do_not_lead_out_either(monkeypatch, name):
     with pytest.raises(ValueError, match='does not name a folder inside'):
         model_files.folder_of(name, r'D:\models')
     assert model_files.folder_of('mine/run1', r'D:\models') == r'D:\models\mine\run1'
+
+
+def test_weights_have_a_fingerprint_of_their_own(tmp_path):
+    one, other = put(tmp_path / 'one'), put(tmp_path / 'other')
+    assert fingerprint(one) == fingerprint(other)
+    (tmp_path / 'other' / 'model.ckpt.index').write_bytes(b'y')
+    assert re.fullmatch('[0-9a-f]{16}', fingerprint(one)) and fingerprint(one) != fingerprint(other)
 
 
 def test_the_command_can_be_pasted_into_a_shell(tmp_path):

@@ -13,7 +13,8 @@ SAMPLES = [('one', [1, 2, 3], False), ('zwei\n"日本" \ufffd', [4, 5, 6], True)
 
 
 def open_file(path, model='demo', **changes):
-    return SampleFile(str(path), model, SETTINGS | changes)
+    origin = {'model': model, 'weights': changes.pop('weights', '1a')}
+    return SampleFile(str(path), origin, SETTINGS | changes)
 
 
 def write_all(path, samples=SAMPLES):
@@ -33,6 +34,7 @@ def test_a_record_is_a_line_that_says_what_was_sampled_and_how(tmp_path):
             'ended': ended,
             'seed': 7,
             'model': 'demo',
+            'weights': '1a',
             'settings': {'length': 3, 'temperature': 1, 'top_k': 40, 'stop_at_end': False},
         }
         for number, (text, tokens, ended) in enumerate(SAMPLES, start=1)
@@ -79,6 +81,7 @@ def test_the_seed_of_a_file_is_that_of_its_samples(tmp_path):
         ({'seed': 8}, 'seed=7, not 8'),
         ({'stop_at_end': True}, 'stop_at_end=False, not True'),
         ({'model': '124M'}, "model='demo', not '124M'"),
+        ({'weights': '1b'}, "weights='1a', not '1b'"),
     ],
 )
 def test_samples_made_otherwise_are_not_continued(tmp_path, changes, message):
