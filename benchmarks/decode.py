@@ -11,7 +11,6 @@ Speeds are medians of tokens per second; only their ratios, taken in one run, me
 
 import importlib.util
 import json
-import math
 import os
 import pathlib
 import statistics
@@ -144,10 +143,10 @@ def work(name, models_dir, model_name):
 
 
 def ours(models_dir, model_name):
-    from encoder import get_encoder
+    from model_files import load_encoder
     from settings import Settings
 
-    encoder = get_encoder(model_name, models_dir)
+    encoder = load_encoder(model_name, models_dir)
     engine = command_line.start_engine(model_name, models_dir, encoder)  # as the scripts do
 
     def generate(prompts, n):
@@ -160,6 +159,7 @@ def ours(models_dir, model_name):
 def concat(models_dir, model_name):
     """The sampling loop of 2019: a past that tf.concat makes longer by a token at a time."""
     import tensorflow.compat.v1 as tf
+    from model_2019 import forward
 
     import checkpoint
     import model  # sets the behaviour of TensorFlow
@@ -172,12 +172,12 @@ def concat(models_dir, model_name):
     past_shape = model.past_shape(hparams=hparams)
 
     def body(past, previous, output):
-        logits, present = forward_2019(tf, hparams, previous[:, None], past)
+        logits, present = forward(hparams, previous[:, None], past)
         token = tf.random.categorical(logits[:, -1], num_samples=1, dtype=tf.int32)
         past = tf.concat([past, tf.ensure_shape(present, past_shape)], axis=-2)
         return past, token[:, 0], tf.concat([output, token], axis=1)
 
-    _, past = forward_2019(tf, hparams, context[:, :-1], None)
+    _, past = forward(hparams, context[:, :-1], None)
     *_, output = tf.while_loop(
         lambda past, previous, output: tf.shape(output)[1] < n,
         body,
@@ -188,72 +188,6 @@ def concat(models_dir, model_name):
     session = tf.Session()
     checkpoint.restore(session, weights(folder), tf.trainable_variables())
     return lambda prompts, length: session.run(output, {context: prompts, n: length}).shape
-
-
-def forward_2019(tf, hparams, tokens, past):
-    """The forward pass with the operations of 2019: its softmax, its mask, its pow, its bias."""
-    width, heads = hparams.n_embd, hparams.n_head
-
-    def variable(name, shape):
-        return tf.get_variable(name, shape, initializer=tf.zeros_initializer())
-
-    def norm(x, name):
-        mean = tf.reduce_mean(x, axis=-1, keepdims=True)
-        variance = tf.reduce_mean(tf.square(x - mean), axis=-1, keepdims=True)
-        x = (x - mean) * tf.rsqrt(variance + 1e-5)
-        return x * variable(name + '/g', [width]) + variable(name + '/b', [width])
-
-    def linear(x, name, n_out):
-        n_in = x.shape[-1].value
-        w, b = variable(name + '/w', [1, n_in, n_out]), variable(name + '/b', [n_out])
-        y = tf.matmul(tf.reshape(x, [-1, n_in]), tf.reshape(w, [-1, n_out])) + b
-        return tf.reshape(y, tf.concat([tf.shape(x)[:2], [n_out]], axis=0))
-
-    def split(x):
-        start = tf.shape(x)[:2]
-        x = tf.reshape(x, tf.concat([start, [heads, width // heads]], axis=0))
-        return tf.transpose(x, [0, 2, 1, 3])
-
-    def softmax(w):
-        e = tf.exp(w - tf.reduce_max(w, axis=-1, keepdims=True))
-        return e / tf.reduce_sum(e, axis=-1, keepdims=True)
-
-    def attention(x, past):
-        q, k, v = map(split, tf.split(linear(x, 'attn/c_attn', 3 * width), 3, axis=2))
-        present = tf.stack([k, v], axis=1)
-        if past is not None:
-            past_k, past_v = tf.unstack(past, axis=1)
-            k, v = tf.concat([past_k, k], axis=-2), tf.concat([past_v, v], axis=-2)
-        w = tf.matmul(q, k, transpose_b=True) * tf.rsqrt(float(width // heads))
-        new, every = tf.shape(w)[2], tf.shape(w)[3]
-        mask = tf.cast(tf.range(new)[:, None] >= tf.range(every) - every + new, w.dtype)
-        w = softmax(w * mask - 1e10 * (1 - mask))
-        a = tf.transpose(tf.matmul(w, v), [0, 2, 1, 3])
-        a = tf.ensure_shape(tf.reshape(a, tf.shape(x)), [None, None, width])
-        return linear(a, 'attn/c_proj', width), present
-
-    def mlp(x):
-        h = linear(x, 'mlp/c_fc', 4 * width)
-        h = 0.5 * h * (1 + tf.tanh((2 / math.pi) ** 0.5 * (h + 0.044715 * tf.pow(h, 3))))
-        return linear(tf.ensure_shape(h, [None, None, 4 * width]), 'mlp/c_proj', width)
-
-    with tf.variable_scope('model', reuse=tf.AUTO_REUSE, use_resource=False):
-        wte = variable('wte', [hparams.n_vocab, width])
-        first = 0 if past is None else tf.shape(past)[-2]
-        wpe = variable('wpe', [hparams.n_ctx, width])
-        h = tf.gather(wte, tokens) + tf.gather(wpe, first + tf.range(tf.shape(tokens)[1]))
-        presents = []
-        pasts = [None] * hparams.n_layer if past is None else tf.unstack(past, axis=1)
-        for layer, past in enumerate(pasts):
-            with tf.variable_scope(f'h{layer}'):
-                a, present = attention(norm(h, 'ln_1'), past)
-                h = h + a
-                h = h + mlp(norm(h, 'ln_2'))
-                presents.append(present)
-        logits = tf.matmul(tf.reshape(norm(h, 'ln_f'), [-1, width]), wte, transpose_b=True)
-        start = tf.shape(tokens)
-        logits = tf.reshape(logits, tf.concat([start, [hparams.n_vocab]], axis=0))
-        return logits, tf.stack(presents, axis=1)
 
 
 def transformers(models_dir, model_name):

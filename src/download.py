@@ -25,10 +25,7 @@ import tqdm
 import urllib3
 from requests.exceptions import ChunkedEncodingError
 
-if os.name == 'nt':
-    import msvcrt
-else:
-    import fcntl
+from file_lock import HELD, lock
 
 ATTEMPTS = 6  # in a row that bring nothing new; with the waits below, half a minute in all
 FIRST_WAIT = 1.0  # seconds; each further wait is twice as long
@@ -202,7 +199,7 @@ def exclusive(path):
         try:
             lock(part)
             still_there = os.path.samestat(os.fstat(part.fileno()), os.stat(path))
-        except (BlockingIOError, PermissionError, FileNotFoundError):
+        except (*HELD, FileNotFoundError):
             still_there = False
         if not still_there:  # the other process has it locked, or has just renamed it
             raise DownloadError(f'{path} is in use: another process is downloading the same file')
@@ -213,20 +210,6 @@ def exclusive(path):
                 release(part)
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(path)
-
-
-def lock(part):
-    """Lock an open file or raise BlockingIOError (PermissionError on Windows)."""
-    if os.name == 'nt':
-        part.seek(0)
-        msvcrt.locking(part.fileno(), msvcrt.LK_NBLCK, 1)
-        return
-    try:
-        fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        # Some cluster file systems have no locks: then a file is downloaded without one.
-        if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
-            raise
 
 
 def release(part):

@@ -16,8 +16,6 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-from model_files import RELEASED, expand, folder_of, remedy
-
 END_OF_TEXT = '<|endoftext|>'
 # of GPT-2's merges, one a line
 RELEASED_MERGES_SHA256 = '04e3597d7996f292ca9b8b7285ca4d58a6ae171ac47d73fc7140ceb0c7a6bbc0'
@@ -336,8 +334,7 @@ def get_encoder(model_name, models_dir):
 
     Raises ValueError where a file is missing, damaged, or does not fit the other one.
     """
-    models_dir = expand(models_dir)
-    folder = folder_of(model_name, models_dir)
+    folder = os.path.join(models_dir, model_name)
     try:
         text = read_text(folder, 'encoder.json')
         try:
@@ -346,8 +343,7 @@ def get_encoder(model_name, models_dir):
             raise ValueError(f'encoder.json is damaged or truncated ({error})') from error
         return Encoder(encoder, parse_merges(read_text(folder, 'vocab.bpe')))
     except ValueError as error:
-        advice = f'; {remedy(model_name, models_dir)}' if model_name in RELEASED else ''
-        raise ValueError(f'{folder}: {error}{advice}') from error
+        raise ValueError(f'{folder}: {error}') from error
 
 
 def read_text(folder, name):

@@ -9,9 +9,8 @@ import tensorflow.compat.v1 as tf
 import cache as kv
 import checkpoint
 import sample
-from encoder import get_encoder
 from hparams import read_hparams
-from model_files import expand, find_model, remedy, weights
+from model_files import find_model, load_encoder, remedy, weights
 from settings import check_fits
 
 CACHE_STEP = 128  # the cache grows by so many slots: attention reads what is allocated
@@ -27,7 +26,7 @@ class Engine:
 
     def __init__(self, model_name='124M', models_dir='models', encoder=None):
         folder = find_model(model_name, models_dir)
-        self.encoder = encoder or get_encoder(model_name, expand(models_dir))
+        self.encoder = encoder or load_encoder(model_name, models_dir)
         self.hparams = read_hparams(os.path.join(folder, 'hparams.json'))
         if len(self.encoder.encoder) != self.hparams.n_vocab:
             raise ValueError(
@@ -161,12 +160,11 @@ class Engine:
         """
         rows = [[] for _ in prompts]
         for chunk in self.stream(prompts, settings, first_sample, chunk_seconds=1):
-            before = sum(map(len, rows))
-            for row, new in zip(rows, chunk.tolist(), strict=True):
-                row += new
-            rows = [self.before_end(row, settings) for row in rows]
+            pieces = [self.before_end(tokens, settings) for tokens in chunk.tolist()]
+            for row, piece in zip(rows, pieces, strict=True):
+                row += piece
             if progress:
-                progress(sum(map(len, rows)) - before)
+                progress(sum(map(len, pieces)))
         return rows
 
     def before_end(self, tokens, settings):

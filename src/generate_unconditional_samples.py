@@ -6,9 +6,8 @@ import sys
 from tqdm import tqdm
 
 import command_line
-from encoder import get_encoder
 from hparams import read_hparams
-from model_files import expand, find_model, fingerprint
+from model_files import expand, find_model, fingerprint, load_encoder
 from sample_file import SampleFile, seed_of
 from settings import Settings, check_fits, check_whole
 
@@ -53,7 +52,7 @@ def sample_model(
     n_ctx = read_hparams(f'{folder}/hparams.json').n_ctx
     length = n_ctx if length is None else length
     check_fits(1, length, n_ctx)
-    encoder = get_encoder(model_name, models_dir)
+    encoder = load_encoder(model_name, models_dir)
     if encoder.end_of_text is None:
         raise ValueError(f'the vocabulary in {folder} has no <|endoftext|> to start samples with')
     if output is not None and seed is None:

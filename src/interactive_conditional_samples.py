@@ -8,9 +8,8 @@ import sys
 import threading
 
 import command_line
-from encoder import get_encoder
 from hparams import read_hparams
-from model_files import expand, find_model
+from model_files import expand, find_model, load_encoder
 from settings import Settings, check_fits, check_whole, default_length
 
 PROMPT = 'Model prompt >>> '
@@ -63,7 +62,7 @@ def interact_model(
     hparams = read_hparams(f'{folder}/hparams.json')
     if length is not None:
         check_fits(1, length, hparams.n_ctx)
-    encoder = get_encoder(model_name, models_dir)
+    encoder = load_encoder(model_name, models_dir)
 
     def request(text):
         """The tokens of a prompt and the settings for it; ValueError if it does not fit."""
@@ -149,16 +148,16 @@ def ask():
 def show_samples(engine, tokens, settings, nsamples, batch_size, first_sample=0):
     """Print nsamples continuations in the format of 2019; a single one as it is produced."""
     with deferred_interrupts() as check:
-        for done in range(0, nsamples, batch_size):
-            rows = min(batch_size, nsamples - done)
-            if nsamples == 1:
-                print_header(1)
-                show_stream(engine, tokens, settings, first_sample, check)
-                continue
-            samples = engine.generate([tokens] * rows, settings, first_sample + done, check)
-            for i, sample in enumerate(samples):
-                print_header(done + i + 1)
-                print(engine.encoder.decode(sample), flush=True)
+        if nsamples == 1:
+            print_header(1)
+            show_stream(engine, tokens, settings, first_sample, check)
+        else:
+            for done in range(0, nsamples, batch_size):
+                prompts = [tokens] * min(batch_size, nsamples - done)
+                samples = engine.generate(prompts, settings, first_sample + done, check)
+                for number, sample in enumerate(samples, start=done + 1):
+                    print_header(number)
+                    print(engine.encoder.decode(sample), flush=True)
         print('=' * 80, flush=True)
 
 
@@ -171,14 +170,13 @@ def deferred_interrupts():
     """
     pressed = threading.Event()
 
-    def press(*_):
-        if pressed.is_set():
-            raise KeyboardInterrupt
-        pressed.set()
-
     def check(*_):
         if pressed.is_set():
             raise KeyboardInterrupt
+
+    def press(*_):
+        check()
+        pressed.set()
 
     ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if ours:

@@ -7,6 +7,8 @@ import re
 import shlex
 import subprocess
 
+from encoder import get_encoder
+
 with open(os.path.join(os.path.dirname(__file__), 'released_models.json'), encoding='utf-8') as f:
     MANIFEST = json.load(f)
 RELEASED = tuple(MANIFEST['models'])
@@ -37,6 +39,15 @@ def find_model(model_name, models_dir='models'):
     if missing:
         raise ValueError(f'{folder} lacks {", ".join(missing)}; {remedy(model_name, models_dir)}')
     return folder
+
+
+def load_encoder(model_name, models_dir='models'):
+    """The tokenizer of a model. Raises ValueError, with what would help, if it is damaged."""
+    try:
+        parent, name = os.path.split(folder_of(model_name, expand(models_dir)))
+        return get_encoder(name, parent)
+    except ValueError as error:
+        raise ValueError(f'{error}; {remedy(model_name, models_dir)}') from error
 
 
 def lacking(folder, names):

@@ -256,18 +256,27 @@ def sample_sequence(
         context = tf.identity(context)
         if tf.is_tensor(length):
             length = tf.identity(length)
-    batch, n_prompt = model.shape_list(context)
-    prompt, padding = context, tf.zeros([batch], tf.int32)
-    if prompt_lengths is not None:
-        padding = n_prompt - prompt_lengths
-        real = tf.range(n_prompt) >= padding[:, None]
-        prompt = tf.where(real, context, tf.zeros_like(context))  # the model reads what fills up
+    prompt, padding = left_padded(context, prompt_lengths)
 
-    state = start(hparams, prompt, padding, capacity=n_prompt + length - 1)
+    slots = model.shape_list(context)[1] + length - 1
+    state = start(hparams, prompt, padding, capacity=slots)
     new, _ = decode(hparams, state, length, knobs)
     missing = length - model.shape_list(new)[1]
     new = tf.pad(new, [[0, 0], [0, missing]], constant_values=knobs.end_token)
     return tf.concat([context, new], axis=1)
+
+
+def left_padded(context, prompt_lengths):
+    """Prompts [B, S] with token 0 for whatever fills their left, and how much that is: int32 [B].
+
+    The model reads the filling too, so it must be tokens; prompt_lengths None means there is none.
+    """
+    batch, n_prompt = model.shape_list(context)
+    if prompt_lengths is None:
+        return context, tf.zeros([batch], tf.int32)
+    padding = n_prompt - prompt_lengths
+    real = tf.range(n_prompt) >= padding[:, None]
+    return tf.where(real, context, tf.zeros_like(context)), padding
 
 
 def check_numbers(**values):

@@ -7,10 +7,7 @@ A record: {"sample": number from 1, "text", "tokens", "ended": whether the model
 import json
 import os
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from file_lock import FAR, HELD, lock
 
 BEGINNING = b'{"sample": %d, "text": "'  # of the record in each line, as json.dumps writes it
 
@@ -39,7 +36,7 @@ class SampleFile:
         refuse_devices(path)
         self.file = open(path, 'ab')
         try:
-            lock(self.file)
+            hold(self.file)
             for record, end in complete_records(path):
                 self._check(path, record)
                 self.written += 1
@@ -119,13 +116,9 @@ def refuse_devices(path):
         raise ValueError(f'{path} is not a regular file')
 
 
-def lock(file):
-    """Keep a file for this process until it is closed, where the system can (not on Windows)."""
-    if fcntl is None:
-        return
+def hold(file):
+    """Keep a file for this process until it is closed; ValueError if another has it."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ValueError(f'another process is writing to {file.name}') from None
-    except OSError:  # some network file systems have no locks
-        pass
+        lock(file, byte=FAR)
+    except HELD as error:
+        raise ValueError(f'another process is writing to {file.name}') from error

@@ -7,7 +7,7 @@ import types
 import pytest
 
 import model_files
-from model_files import find_model, fingerprint, weights
+from model_files import find_model, fingerprint, load_encoder, weights
 
 WEIGHTS = ['model.ckpt.index', 'model.ckpt.data-00000-of-00001']
 RELEASE = ['encoder.json', 'vocab.bpe', 'hparams.json', 'checkpoint', *WEIGHTS]
@@ -131,6 +131,19 @@ def test_on_windows_names_do_not_lead_out_either(monkeypatch, name):
     with pytest.raises(ValueError, match='does not name a folder inside'):
         model_files.folder_of(name, r'D:\models')
     assert model_files.folder_of('mine/run1', r'D:\models') == r'D:\models\mine\run1'
+
+
+def test_a_damaged_tokenizer_comes_with_the_command_that_gets_it_anew(tmp_path):
+    put(tmp_path / '124M')
+    with pytest.raises(ValueError, match='encoder.json is damaged') as caught:
+        load_encoder('x/../124M', str(tmp_path))
+    advice = f'; get it with: python3 download_model.py 124M --models_dir {tmp_path}'
+    assert '\n' not in str(caught.value)
+    with pytest.raises(ValueError) as caught:
+        load_encoder('124M', str(tmp_path))
+    assert str(caught.value).endswith(advice)
+    with pytest.raises(ValueError, match='does not name a folder inside'):
+        load_encoder('../124M', str(tmp_path))
 
 
 def test_weights_have_a_fingerprint_of_their_own(tmp_path):

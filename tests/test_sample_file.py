@@ -1,11 +1,9 @@
 import json
 import os
 import sys
-import types
 
 import pytest
 
-import sample_file
 from sample_file import SampleFile, seed_of
 
 SETTINGS = {'length': 3, 'temperature': 1, 'top_k': 40, 'seed': 7, 'stop_at_end': False}
@@ -153,7 +151,6 @@ def test_devices_and_pipes_are_refused_instead_of_read_for_ever(tmp_path):
             seed_of(str(path))
 
 
-@pytest.mark.skipif(sys.platform == 'win32', reason='locks as POSIX does')
 def test_a_second_writer_is_refused_until_the_first_has_ended(tmp_path):
     path = tmp_path / 'out.jsonl'
     with open_file(path) as first:
@@ -162,18 +159,6 @@ def test_a_second_writer_is_refused_until_the_first_has_ended(tmp_path):
             open_file(path)
         first.write(*SAMPLES[1])
     assert write_all(path).count(b'\n') == 3
-
-
-def test_a_file_without_locks_is_written_all_the_same(tmp_path, monkeypatch):
-    def unsupported(*_):
-        raise OSError('no locks here')
-
-    monkeypatch.setattr(
-        sample_file, 'fcntl', types.SimpleNamespace(flock=unsupported, LOCK_EX=1, LOCK_NB=2)
-    )
-    write_all(tmp_path / 'one.jsonl')
-    monkeypatch.setattr(sample_file, 'fcntl', None)  # Windows
-    assert write_all(tmp_path / 'other.jsonl') == (tmp_path / 'one.jsonl').read_bytes()
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
