@@ -38,8 +38,7 @@ def run(function, argv=None):
         fire.Fire(function, command=check_flags(function, argv), name=program_name())
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader (head, less) has gone. Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()  # the reader (head, less) has gone
         sys.exit(1)
     except (ValueError, OSError) as error:
         fail(error)
@@ -64,7 +63,16 @@ def program_name():
 def fail(error):
     """Print an error as one line on standard error and exit with status 2."""
     print('error: ' + ' '.join(str(error).split()), file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:  # the disk behind it may be what is full
+        drop_output()
     sys.exit(EXIT_BAD_INPUT)
+
+
+def drop_output():
+    """Forget what could not be written: Python would complain again when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def use_utf8():

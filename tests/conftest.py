@@ -15,6 +15,8 @@ import command_line
 
 # TensorFlow's messages would bury those of pytest.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+# Containers set this; the scripts that tests start are to buffer their output, as elsewhere.
+os.environ.pop('PYTHONUNBUFFERED', None)
 
 ROOT = pathlib.Path(__file__).parent.parent
 TESTDATA = pathlib.Path(__file__).parent / 'testdata'
