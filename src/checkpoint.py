@@ -1,5 +1,6 @@
 """Restoring checkpoints strictly: every variable by its name, nothing missing, nothing extra."""
 
+import glob
 import os
 
 import tensorflow.compat.v1 as tf
@@ -24,8 +25,9 @@ def restore(session, path, variables, remedy='download the model again'):
     except ValueError as error:
         raise ValueError(f'{error}; {remedy}') from error
     except tf.errors.OpError as error:
-        reason = error.message.splitlines()[0]
-        raise ValueError(f'cannot read {path}, {damage(error)} ({reason}); {remedy}') from error
+        raise ValueError(
+            f'cannot read {path}, {damage(error)} ({reason(error)}); {remedy}'
+        ) from error
 
 
 def save(session, folder, variables):
@@ -33,8 +35,48 @@ def save(session, folder, variables):
 
     variables: list of tf.Variable, stored under their names.
     """
-    saver = tf.train.Saver(variables, save_relative_paths=True)
-    saver.save(session, os.path.join(folder, BUNDLE), write_meta_graph=False)
+    write(saver(variables), session, os.path.join(folder, BUNDLE))
+    name_weights(folder, BUNDLE)
+
+
+def saver(variables):
+    """What `write` needs, to be made before the graph is finalized."""
+    return tf.train.Saver(variables, max_to_keep=None)
+
+
+def write(saver, session, path):
+    """Write a saver's variables as path.index and path.data-00000-of-00001.
+
+    Raises OSError when the disk does not take it; then nothing is left under these names.
+    """
+    try:
+        saver.save(session, path, write_meta_graph=False, write_state=False)
+    except tf.errors.OpError as error:
+        remove(path)
+        raise OSError(f'cannot write {path}: {reason(error)}') from error
+    except BaseException:
+        remove(path)
+        raise
+
+
+def remove(path):
+    """Remove a checkpoint, and what is left of one that was being written."""
+    for name in glob.glob(glob.escape(path) + '.*'):
+        os.remove(name)
+
+
+def name_weights(folder, name):
+    """Make a checkpoint the one in use of its folder, by its `checkpoint` file, at once."""
+    path = os.path.join(folder, 'checkpoint')
+    with open(path + '.new', 'w', encoding='utf-8', newline='\n') as file:
+        file.write(f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n')
+    os.replace(path + '.new', path)
+
+
+def reason(error):
+    """What TensorFlow says of an error, without where in the graph, which may come before it."""
+    lines = [line for line in error.message.splitlines() if line and '[[' not in line]
+    return lines[-1].split('; ')[-1]  # a file's name may come first
 
 
 def damage(error):

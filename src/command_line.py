@@ -9,7 +9,9 @@ import importlib.util
 import inspect
 import os
 import re
+import signal
 import sys
+import threading
 
 import fire
 
@@ -107,6 +109,30 @@ def quiet():
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+@contextlib.contextmanager
+def deferred_interrupts():
+    """Keep Ctrl-C back: yields a threading.Event that it sets, to look at where a stop is safe.
+
+    So work stops between two pieces, not in the midst of TensorFlow's session. A second Ctrl-C does
+    not wait. Where the process was told to ignore Ctrl-C it still does.
+    """
+    pressed = threading.Event()
+
+    def press(*_):
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
+
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, press)
+    try:
+        yield pressed
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextlib.contextmanager

@@ -50,6 +50,18 @@ class Engine:
                 raise
         self.graph.finalize()
 
+    @classmethod
+    def sharing(cls, session, hparams, encoder):
+        """An engine on the weights of another session, for samples while they are trained.
+
+        Call it where the session's graph is the default one and not finalized; the session stays
+        its owner's to close.
+        """
+        engine = cls.__new__(cls)
+        engine.session, engine.hparams, engine.encoder = session, hparams, encoder
+        engine._build()
+        return engine
+
     def _build(self):
         """Define what sessions run: reset and grow a cache in variables, decode with it."""
         self.batch = tf.placeholder(tf.int32, [], 'batch')

@@ -2,10 +2,7 @@
 """Continue prompts that are typed, given as a flag or a file, or piped in."""
 
 import codecs
-import contextlib
-import signal
 import sys
-import threading
 
 import command_line
 from hparams import read_hparams
@@ -147,7 +144,12 @@ def ask():
 
 def show_samples(engine, tokens, settings, nsamples, batch_size, first_sample=0):
     """Print nsamples continuations in the format of 2019; a single one as it is produced."""
-    with deferred_interrupts() as check:
+    with command_line.deferred_interrupts() as pressed:
+
+        def check(*_):
+            if pressed.is_set():
+                raise KeyboardInterrupt
+
         if nsamples == 1:
             print_header(1)
             show_stream(engine, tokens, settings, first_sample, check)
@@ -159,33 +161,6 @@ def show_samples(engine, tokens, settings, nsamples, batch_size, first_sample=0)
                     print_header(number)
                     print(engine.encoder.decode(sample), flush=True)
         print('=' * 80, flush=True)
-
-
-@contextlib.contextmanager
-def deferred_interrupts():
-    """Keep a Ctrl-C back until the function that this yields is called, which then raises.
-
-    So a sample stops between two pieces of text, not in the midst of TensorFlow's session. A second
-    Ctrl-C does not wait. Where the process was told to ignore Ctrl-C it still does.
-    """
-    pressed = threading.Event()
-
-    def check(*_):
-        if pressed.is_set():
-            raise KeyboardInterrupt
-
-    def press(*_):
-        check()
-        pressed.set()
-
-    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if ours:
-        signal.signal(signal.SIGINT, press)
-    try:
-        yield check
-    finally:
-        if ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def print_header(number):

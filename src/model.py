@@ -39,14 +39,24 @@ def gelu(x):
 
 
 def norm(x, scope, *, axis=-1, epsilon=1e-5):
-    """Layer normalization with gain g and bias b (Ba et al. 2016, eq. 4)."""
+    """Layer normalization with gain g and bias b (Ba et al. 2016, eq. 4), in float32 inside."""
     with tf.variable_scope(scope):
         n_state = x.shape[-1].value
         g = tf.get_variable('g', [n_state], initializer=tf.ones_initializer())
         b = tf.get_variable('b', [n_state], initializer=tf.zeros_initializer())
-        centred = x - tf.reduce_mean(x, axis=axis, keepdims=True)
+        wide = tf.cast(x, tf.float32)
+        centred = wide - tf.reduce_mean(wide, axis=axis, keepdims=True)
         variance = tf.reduce_mean(tf.square(centred), axis=axis, keepdims=True)
-        return centred * tf.rsqrt(variance + epsilon) * g + b
+        return tf.cast(centred * tf.rsqrt(variance + epsilon), x.dtype) * g + b
+
+
+def dropout(x, place):
+    """x itself, or what the graph's training makes of it where it drops values (dropping.py).
+
+    place: str, unique within the variable scope.
+    """
+    functions = tf.get_collection('dropout')
+    return functions[-1](x, place) if functions else x
 
 
 def reshape_like(x, like, n, new):
@@ -127,7 +137,7 @@ def attend(q, k, v, bias):
     if q.shape[-2].value == 1:
         return attend_once(q, k, v, bias)
     w = softmax(tf.matmul(q, k, transpose_b=True) + bias)
-    return tf.matmul(w, v)
+    return tf.matmul(dropout(w, 'weights'), v)
 
 
 def attend_once(q, k, v, bias):
@@ -174,9 +184,9 @@ def block(x, scope, *, past, hparams):
     with tf.variable_scope(scope):
         nx = x.shape[-1].value
         a, present = attn(norm(x, 'ln_1'), 'attn', nx, past=past, hparams=hparams)
-        x = x + a
+        x = x + dropout(a, 'attn')
         m = mlp(norm(x, 'ln_2'), 'mlp', nx * 4, hparams=hparams)
-        return x + m, present
+        return x + dropout(m, 'mlp'), present
 
 
 def past_shape(*, hparams, batch_size=None, sequence=None):
@@ -197,7 +207,17 @@ def positions_for(tokens, past_length):
     return expand_tile(past_length + tf.range(n_steps), batch_size)
 
 
-def model(hparams, X, past=None, scope='model', reuse=False, *, positions=None, last_only=False):
+def model(
+    hparams,
+    X,
+    past=None,
+    scope='model',
+    reuse=False,
+    *,
+    positions=None,
+    last_only=False,
+    layer=block,
+):
     """Next-token logits of a batch of token sequences.
 
     X: int32 [B, S].
@@ -205,7 +225,9 @@ def model(hparams, X, past=None, scope='model', reuse=False, *, positions=None, 
         layer, as `recall` takes them: then `positions` must be given.
     positions: int32 [B, S], each below n_ctx; None counts on from `past`.
     last_only: compute the logits of the last position only, as samplers want them.
-    Returns {'logits': [B, S or 1, V], 'present': keys and values of X [B, L, 2, H, S, D]}.
+    layer: `block`, or another function with its arguments and result.
+    Returns {'logits': [B, S or 1, V], 'present': keys and values of X [B, L, 2, H, S, D], and what
+        the logits are made of, 'hidden': [B, S or 1, E] and 'wte': [V, E]}.
     Raises ValueError when past and X together exceed n_ctx, where the shapes tell.
     """
     with tf.variable_scope(scope, reuse=reuse):
@@ -227,16 +249,17 @@ def model(hparams, X, past=None, scope='model', reuse=False, *, positions=None, 
         # of it, such as the last matmul's, into a copy.
         wpe, wte = tf.convert_to_tensor(wpe), tf.convert_to_tensor(wte)
 
-        h = tf.gather(wte, X) + tf.gather(wpe, positions)
+        h = dropout(tf.gather(wte, X) + tf.gather(wpe, positions), 'embedding')
         presents = []
-        for layer in range(hparams.n_layer):
-            h, present = block(h, f'h{layer}', past=pasts[layer], hparams=hparams)
+        for i in range(hparams.n_layer):
+            h, present = layer(h, f'h{i}', past=pasts[i], hparams=hparams)
             presents.append(present)
         h = norm(h[:, -1:] if last_only else h, 'ln_f')
 
         logits = tf.matmul(tf.reshape(h, [-1, hparams.n_embd]), wte, transpose_b=True)
         logits = reshape_like(logits, h, 1, [hparams.n_vocab])
-        return {'logits': logits, 'present': tf.stack(presents, axis=1)}
+        present = tf.stack(presents, axis=1)
+        return {'logits': logits, 'present': present, 'hidden': h, 'wte': wte}
 
 
 def check_context(hparams, past_length, n_new):

@@ -13,6 +13,10 @@ SCRIPTS = {
     'generate_unconditional_samples': 'sample_model',
     'make_random_model': 'make_random_model',
     'download_model': 'download_model',
+    'train': 'train',
+    'train_encoder': 'train_encoder',
+    'encode_corpus': 'encode_corpus',
+    'fetch_text': 'fetch_text',
 }
 
 

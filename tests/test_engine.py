@@ -171,6 +171,6 @@ def test_a_vocabulary_of_another_size_is_refused(models_dir, tmp_path):
     shutil.copytree(models_dir / 'tiny', tmp_path / 'odd')
     for name in ('encoder.json', 'vocab.bpe'):
         shutil.copy(models_dir / 'demo' / name, tmp_path / 'odd')
-    message = '4257 tokens in encoder.json but n_vocab=50257 in hparams.json; there are: odd;'
+    message = '4096 tokens in encoder.json but n_vocab=50257 in hparams.json; there are: odd;'
     with pytest.raises(ValueError, match=message):
         Engine('odd', str(tmp_path))

@@ -13,7 +13,8 @@ import types
 import numpy as np
 import pytest
 
-from interactive_conditional_samples import deferred_interrupts, interact_model
+from command_line import deferred_interrupts
+from interactive_conditional_samples import interact_model
 
 SCRIPT = pathlib.Path(__file__).parent.parent / 'src' / 'interactive_conditional_samples.py'
 RULE = '=' * 80

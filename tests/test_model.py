@@ -1,6 +1,6 @@
 import json
-import re
 
+import hf_gpt2
 import numpy as np
 import numpy_gpt2
 import pytest
@@ -196,29 +196,12 @@ def test_research_code_of_2019_runs_with_one_changed_line():
 
 @pytest.mark.peers
 def test_logits_and_greedy_text_equal_those_of_transformers(micro):
-    """Hugging Face's GPT-2 with the same weights; its linear layers are [in, out], like ours."""
     import torch
-    import transformers
 
-    sizes = dict(micro.sizes)
-    config = transformers.GPT2Config(
-        vocab_size=sizes['n_vocab'],
-        n_positions=sizes['n_ctx'],
-        bos_token_id=None,
-        eos_token_id=None,
-        **{name: sizes[name] for name in ('n_embd', 'n_head', 'n_layer')},
-    )
-    network = transformers.GPT2LMHeadModel(config).eval()
-    weights = numpy_gpt2.load_weights(micro.folder / 'model.ckpt')
-    network.transformer.load_state_dict(
-        {
-            transformers_name(name): torch.tensor(v.squeeze(0) if v.ndim == 3 else v)
-            for name, v in weights.items()
-        }
-    )
-
+    path = micro.folder / 'model.ckpt'
+    network = hf_gpt2.load(path, micro.sizes)
     hparams, tokens = HParams(**micro.sizes), micro.golden['tokens']
-    out = run(hparams, model.model, {'X': tokens}, micro.folder / 'model.ckpt')
+    out = run(hparams, model.model, {'X': tokens}, path)
     with torch.inference_mode():
         logits = network(torch.tensor(tokens, dtype=torch.long)).logits.numpy()
         prompt = torch.tensor(tokens[:, : int(micro.golden['P'])], dtype=torch.long)
@@ -231,11 +214,3 @@ def test_logits_and_greedy_text_equal_those_of_transformers(micro):
         )
     np.testing.assert_allclose(out['logits'], logits, rtol=0, atol=1e-4)
     np.testing.assert_array_equal(greedy.numpy(), micro.golden['greedy'])
-
-
-def transformers_name(name):
-    """model/h0/attn/c_attn/w -> h.0.attn.c_attn.weight"""
-    name = re.sub(r'^h(\d+)/', r'h/\1/', name.removeprefix('model/')).replace('/', '.')
-    if name in ('wte', 'wpe'):
-        return name + '.weight'
-    return name.removesuffix('.b') + '.bias' if name.endswith('.b') else name[:-2] + '.weight'

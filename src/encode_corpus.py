@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""Encode texts once, to train on them often: a folder of token files."""
+
+import os
+
+from tqdm import tqdm
+
+import command_line
+import corpus
+from model_files import expand, load_encoder
+
+
+def encode_corpus(
+    folder: str,
+    *sources: str,
+    model_name: str = '124M',
+    models_dir: str = 'models',
+    validation: float = 0.05,
+    seed: int = 0,
+    validation_data: str = None,
+):
+    """Write the texts of SOURCES as tokens: FOLDER/train.npy, validation.npy and corpus.json.
+
+    A source is a text file in UTF-8, a .jsonl file with a document in the field "text" of each
+    line, a folder, whose .txt and .jsonl files are taken, or a pattern like 'books/*.txt'. Each
+    document is followed by the <|endoftext|> token.
+
+    Args:
+        folder: where to write; must not hold a corpus
+        sources: one or more files, folders or patterns
+        model_name: the model whose vocabulary is used, a folder of models_dir
+        models_dir: the folder of all models
+        validation: hold out about this fraction of the documents, or the end of a single one
+        seed: another one holds out other documents
+        validation_data: hold out this file, folder or pattern instead, and nothing of SOURCES
+    """
+    if not sources:
+        raise ValueError('name at least one source: a file, a folder or a pattern')
+    held_out = None if validation_data is None else [validation_data]
+    total = size(corpus.find_files([*sources, *(held_out or [])]))
+    encoder = load_encoder(model_name, expand(models_dir))
+    with tqdm(total=total, unit='B', unit_scale=True, disable=None) as bar:
+        written = corpus.encode_corpus(
+            sources, encoder, folder, validation, seed, bar.update, held_out
+        )
+    for split in corpus.SPLITS:
+        if split in written:
+            print(summary(split, **written[split]))
+
+
+def size(files):
+    """Bytes of text in files, or None where that is not to be known before they are read."""
+    if not all(os.path.isfile(path) and not path.lower().endswith('.jsonl') for path in files):
+        return None
+    return sum(map(os.path.getsize, files))
+
+
+def summary(split, documents, tokens, bytes):
+    some = 'document' if documents == 1 else 'documents'
+    return f'{split}: {documents} {some}, {tokens} tokens, {bytes / tokens:.2f} bytes per token'
+
+
+if __name__ == '__main__':
+    command_line.run(encode_corpus)

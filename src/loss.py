@@ -1,0 +1,79 @@
+"""Cross-entropy of next tokens, without holding the logits of a whole batch.
+
+Shapes: B batch, S positions, N = B * S, E embedding, V vocabulary.
+
+The logits of a batch are by far its largest tensor: 50,257 numbers for each position. Here a slice
+of positions at a time is turned into logits, losses and, for training, gradients, before the next.
+"""
+
+import tensorflow.compat.v1 as tf
+
+LOGITS_AT_ONCE = 2**26  # numbers: 256 MB, enough that the products are at their quickest
+
+
+def token_losses(outputs, targets):
+    """The loss of each position in nats, to look at but not to train with: float32 [B, S].
+
+    outputs: what model.model returned.  targets: int32 [B, S], the token behind each position, of
+        known shape.
+    """
+    hidden, targets_of = flat(outputs, targets)
+    losses = []
+    for rows in slices(targets, outputs['wte']):
+        with tf.control_dependencies(losses[-1:]):
+            h = tf.identity(hidden[rows])
+        losses.append(cross_entropy(h, outputs['wte'], targets_of[rows])[0])
+    return tf.reshape(tf.concat(losses, axis=0), targets.shape)
+
+
+def training_loss(outputs, targets):
+    """The mean loss of all positions in nats, to train with: a scalar.
+
+    outputs, targets: as `token_losses` takes them.
+    Its gradients are made along with it, slice by slice, so that nothing as large as the logits
+    waits for the way back.
+    """
+    hidden, targets_of = flat(outputs, targets)
+    n = targets.shape.num_elements()
+
+    @tf.custom_gradient
+    def mean(hidden, wte):
+        losses, d_hidden, d_wte = [], [], None
+        for rows in slices(targets, wte):
+            with tf.control_dependencies([] if d_wte is None else [d_hidden[-1], d_wte]):
+                h = tf.identity(hidden[rows])
+            loss, d_logits = cross_entropy(h, wte, targets_of[rows])
+            d_logits = tf.cast(d_logits, wte.dtype)
+            losses.append(loss)
+            d_hidden.append(tf.matmul(d_logits, wte) / n)
+            part = tf.cast(tf.matmul(d_logits, h / n, transpose_a=True), tf.float32)
+            d_wte = part if d_wte is None else d_wte + part
+
+        def gradient(upstream):
+            return (
+                tf.concat(d_hidden, axis=0) * tf.cast(upstream, hidden.dtype),
+                tf.cast(d_wte * upstream, wte.dtype),
+            )
+
+        return tf.reduce_mean(tf.concat(losses, axis=0)), gradient
+
+    return mean(hidden, outputs['wte'])
+
+
+def flat(outputs, targets):
+    """Hidden states [N, E] and targets [N]."""
+    hidden = outputs['hidden']
+    return tf.reshape(hidden, [-1, hidden.shape[-1].value]), tf.reshape(targets, [-1])
+
+
+def slices(targets, wte):
+    """Slices of the N positions, as few as keep their logits within LOGITS_AT_ONCE."""
+    n = targets.shape.num_elements()
+    size = max(1, LOGITS_AT_ONCE // wte.shape[0].value)
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def cross_entropy(h, wte, targets):
+    """Losses float32 [n] of hidden states [n, E], and their gradients by the logits [n, V]."""
+    logits = tf.cast(tf.matmul(h, wte, transpose_b=True), tf.float32)
+    return tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=targets)

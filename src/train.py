@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""Fine-tune a model on text, or train one from scratch."""
+
+import contextlib
+import dataclasses
+import sys
+
+import command_line
+import corpus
+from model_files import expand
+from settings import check_whole
+from training_loop import Routine, TrainingLoop
+from training_plan import TrainingPlan, check_number
+from training_setup import check_setup, find_origin, held, is_encoded, open_text, write_setup
+
+
+def train(
+    name: str,
+    *data: str,
+    start: str = None,
+    steps=1000,
+    models_dir: str = 'models',
+    vocabulary: str = None,
+    n_ctx: int = 1024,
+    n_embd: int = 768,
+    n_head: int = 12,
+    n_layer: int = 12,
+    batch_size=2,
+    accumulate=1,
+    window: int = None,
+    learning_rate: float = None,
+    schedule: str = 'cosine',
+    warmup: int = None,
+    weight_decay=0.01,
+    beta1=0.9,
+    beta2=0.999,
+    clip=1.0,
+    dropout=0.1,
+    noise=0.0,
+    dtype: str = 'float32',
+    recompute: bool = False,
+    train_only: str = None,
+    seed=0,
+    validation=0.05,
+    validation_data: str = None,
+    validate_every=100,
+    validate_tokens: int = None,
+    sample_every: int = None,
+    sample_length=100,
+    save_every=100,
+    keep=3,
+    workers: str = None,
+    task=0,
+):
+    """Train models/NAME on text: fine-tune a model (--start), or make one from scratch.
+
+    Run the same command again after an interruption and it goes on where it was saved. Ctrl-C saves
+    and leaves. Results are in models/NAME, a model for every script; the best one so far, by
+    validation, is NAME/best.
+
+    Args:
+        name: the new model, a folder of models_dir; for training from scratch it may hold a
+            vocabulary from train_encoder.py
+        data: files, folders or patterns of UTF-8 text or JSONL, or a folder from encode_corpus.py
+        start: the model to fine-tune, such as 124M; without it training starts from scratch
+        steps: updates of the weights in all
+        models_dir: the folder of all models
+        vocabulary: from scratch: a model whose vocabulary to take
+        n_ctx: from scratch: positions the model can see
+        n_embd: from scratch: width of its hidden states
+        n_head: from scratch: attention heads in a layer
+        n_layer: from scratch: layers
+        batch_size: windows that each process reads at a time
+        accumulate: batches whose gradients make one step
+        window: tokens read at once; None takes n_ctx
+        learning_rate: the highest one; None is 1e-4 with --start, 6e-4 from scratch
+        schedule: what it does behind the warm-up: cosine (goes down to 0) or constant
+        warmup: steps in which it grows from 0; None is a tenth of all, at most 100
+        weight_decay: what AdamW takes off the weights, times the learning rate; spares biases and
+            gains
+        beta1: how slowly AdamW forgets gradients
+        beta2: how slowly it forgets their squares
+        clip: largest global norm of the gradients; 0 does not clip
+        dropout: probability that a value of the embeddings, attention weights and residual
+            additions is dropped
+        noise: probability that an input is replaced by a random token
+        dtype: float32, or bfloat16 for products and activations (weights stay float32)
+        recompute: gradient checkpointing: less memory, a third more time
+        train_only: train only variables whose names match this regular expression
+        seed: of initial weights, order of the text, dropout and noise
+        validation: fraction of the documents that is held out, or of a single one; 0 holds out
+            nothing, and a folder from encode_corpus.py has its own
+        validation_data: hold out this file, folder or pattern instead
+        validate_every: steps between validations
+        validate_tokens: validate on so many tokens, always the same; None takes all
+        sample_every: steps between samples; None shows none
+        sample_length: tokens in a sample
+        save_every: steps between checkpoints
+        keep: how many checkpoints stay
+        workers: host:port of all processes that train together, separated by commas; they must
+            see the same folders
+        task: which of them this process is, from 0
+    """
+    flags = dict(locals())
+    check_routine(flags)
+    if not data:
+        raise ValueError('there is no text to train on: name files or folders behind the model')
+    models_dir = expand(models_dir)
+    workers = workers.split(',') if workers else None
+    n_workers = len(workers or [''])
+    check_whole('task', task, least=0, below=n_workers)
+    if n_workers > 1 and not is_encoded(data):
+        raise ValueError('several workers read tokens: encode the text with src/encode_corpus.py')
+
+    sizes = {flag: flags[flag] for flag in ('n_ctx', 'n_embd', 'n_head', 'n_layer')}
+    origin = find_origin(name, models_dir, start, vocabulary, sizes)
+    plan = make_plan(flags, origin.hparams.n_ctx)
+    names = ('start', 'vocabulary', 'validation', 'validation_data')
+    settings = {**plan.values(), **sizes, **{name: flags[name] for name in names}}
+    settings |= {'data': list(data), 'processes': n_workers}
+    check_setup(origin, settings)
+    if origin.step >= steps:
+        print(f'{origin.folder}: {origin.step} steps are done already', file=sys.stderr)
+        return
+
+    with contextlib.ExitStack() as stack:
+        writes = task == 0
+        if writes:
+            stack.enter_context(held(origin.folder))
+        tokens, held_out, token_bytes = open_text(data, origin, validation, validation_data, seed)
+        windows = corpus.Windows(tokens, plan.window, seed)
+        if held_out is not None and validate_tokens is not None:
+            held_out = held_out[:validate_tokens]
+        if writes:
+            write_setup(origin, settings)
+
+        with command_line.quiet(), command_line.no_garbage_collection():
+            command_line.load_cuda_solver()
+            from collective import Group
+            from engine import session_config
+            from trainer import Trainer
+            from training_run import TrainingRun
+
+            group = stack.enter_context(Group(workers, task, session_config()))
+            group.check_same('the settings', repr((plan, origin.hparams, origin.step)))
+            trainer = Trainer(
+                origin.hparams,
+                plan,
+                group,
+                origin.encoder if writes and sample_every else None,
+                weights=origin.weights,
+                slots=origin.slots,
+                remedy=origin.remedy,
+            )
+        stack.enter_context(trainer)
+        run = None
+        if writes:
+            run = stack.enter_context(TrainingRun(origin.folder, keep, origin.step))
+        routine = Routine(validate_every, save_every, sample_every, sample_length)
+        loop = TrainingLoop(trainer, run, windows, routine, held_out, token_bytes)
+        with command_line.deferred_interrupts() as pressed:
+            loop(origin.step + 1, pressed)
+
+
+def check_routine(flags):
+    """Raise ValueError for flags that cannot be meant; those of the plan are its own to check."""
+    for flag in ('validate_every', 'save_every', 'keep', 'sample_length'):
+        check_whole(flag, flags[flag], least=1)
+    for flag, least in (('sample_every', 1), ('validate_tokens', 2)):
+        if flags[flag] is not None:
+            check_whole(flag, flags[flag], least)
+    check_number('validation', flags['validation'], least=0, below=1)
+
+
+def make_plan(flags, n_ctx):
+    """The plan that flags ask for; those without a value get what is usual."""
+    names = [field.name for field in dataclasses.fields(TrainingPlan)]
+    values = {name: flags[name] for name in names}
+    if values['window'] is None:
+        values['window'] = n_ctx
+    if values['learning_rate'] is None:
+        values['learning_rate'] = 1e-4 if flags['start'] else 6e-4
+    if values['warmup'] is None:
+        check_whole('steps', values['steps'], least=1)
+        values['warmup'] = min(100, values['steps'] // 10)
+    plan = TrainingPlan(**values)
+    if plan.window > n_ctx:
+        raise ValueError(f'a window of {plan.window} tokens exceeds the context of {n_ctx}')
+    return plan
+
+
+if __name__ == '__main__':
+    command_line.run(train)

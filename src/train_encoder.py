@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""Learn a byte-level BPE vocabulary from text: encoder.json and vocab.bpe, as GPT-2 has them."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+
+from tqdm import tqdm
+
+import command_line
+from corpus import find_files, read_documents
+from encoder import BOUNDARY, END_OF_TEXT, PATTERN, Encoder, bytes_to_unicode
+from model_files import expand, folder_of
+from settings import check_whole
+
+VOCABULARY = ('encoder.json', 'vocab.bpe')
+N_NOT_MERGED = 256 + 1  # the bytes and <|endoftext|>
+PIECE_CHARACTERS = 2**14  # tokenizers is half as fast with pieces 16 times as long
+
+
+def train_encoder(
+    name: str,
+    *sources: str,
+    n_vocab: int = 4096,
+    models_dir: str = 'models',
+    min_frequency: int = 2,
+):
+    """Learn a vocabulary from text and write it, encoder.json and vocab.bpe, to models/NAME.
+
+    Needs Hugging Face's tokenizers (pip install tokenizers). The same text always gives the same
+    vocabulary. Reads the text twice: to learn, and to tell how many bytes a token stands for.
+
+    name: the model's folder; it may be there, but not with a vocabulary in it.
+    sources: the text to learn from, one or more: .txt or .jsonl files, folders or globs.
+    n_vocab: tokens in all: 256 bytes, the merges, and <|endoftext|>.
+    models_dir: the folder of all models.
+    min_frequency: merge no pair that is rarer than this; then there may be fewer tokens.
+    """
+    check_whole('n_vocab', n_vocab, least=N_NOT_MERGED, below=2**24)
+    check_whole('min_frequency', min_frequency, least=1, below=2**31)
+    folder = folder_of(name, expand(models_dir))
+    refuse_to_replace(folder)
+    files = files_to_learn_from(sources)
+    require_writable(folder)
+    with ctrl_c_ends_the_process():
+        merges = learn_merges(read_documents(files), n_vocab - N_NOT_MERGED, min_frequency)
+    encoder = Encoder(number_tokens(merges), merges)
+    bytes_per_token = compression(encoder, read_documents(files))
+    write_vocabulary(folder, encoder.encoder, merges)
+    if encoder.n_vocab < n_vocab:
+        print(
+            f'note: {encoder.n_vocab} tokens, not {n_vocab}: the text has only {len(merges)} pairs'
+            f' to merge that occur {min_frequency} times or more',
+            file=sys.stderr,
+        )
+    print(f'wrote {folder}: {len(merges)} merges, {bytes_per_token:.3f} bytes per token')
+
+
+def files_to_learn_from(sources):
+    """Return the files that sources stand for; ValueError for one that cannot be read twice."""
+    if not sources:
+        raise ValueError('name at least one file or folder of text to learn from')
+    files = find_files(sources)
+    for path in files:
+        if not os.path.isfile(path):
+            raise ValueError(f'{path} is not a regular file: the text has to be read twice')
+    return files
+
+
+def learn_merges(documents, n_merges, min_frequency=2):
+    """Return the merges that byte-pair encoding learns, a list of (str, str), first merges first.
+
+    Each joins the pair of neighbours that is most frequent inside the words of all documents
+    (Sennrich et al. 2016, algorithm 1); of equally frequent pairs the one whose tokens have the
+    lower ids. Nothing in a document is special. No two merges make the same token.
+
+    documents: iterable of str.
+    n_merges: int; fewer are learned if no pair is left that occurs min_frequency times.
+    Raises ValueError if Hugging Face's tokenizers, which does the work, is not installed.
+    """
+    try:
+        from tokenizers import Tokenizer, models, trainers
+    except ImportError:
+        raise ValueError(
+            "learning a vocabulary needs Hugging Face's tokenizers: pip install tokenizers"
+        ) from None
+    alphabet = list(bytes_to_unicode().values())
+    trainer = trainers.BpeTrainer(
+        vocab_size=len(alphabet) + n_merges,
+        min_frequency=min_frequency,
+        initial_alphabet=alphabet,
+        show_progress=False,  # its bar prints empty lines to standard output
+    )
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = word_splitter()
+    tokenizer.train_from_iterator(pieces(documents, 'learning'), trainer)
+    merges = json.loads(tokenizer.to_str())['model']['merges']
+    # A merge was one text before tokenizers 0.20.
+    return [tuple(pair.split(' ') if isinstance(pair, str) else pair) for pair in merges]
+
+
+def word_splitter():
+    """Return a pre-tokenizer that splits a text into the words of `encoder.SPLIT`, as bytes."""
+    from tokenizers import Regex, pre_tokenizers
+
+    # The pattern's $ means the end of the text; in this engine it matches before any newline too.
+    words = pre_tokenizers.Split(Regex(PATTERN.replace('$', r'\z')), 'isolated')
+    in_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return pre_tokenizers.Sequence([words, in_bytes])
+
+
+def pieces(documents, description):
+    """Yield documents cut where words end anyway (see encoder.chunks), and show a progress bar."""
+    with tqdm(desc=description, unit=' characters', unit_scale=True, disable=None) as bar:
+        for document in documents:
+            start = 0
+            while start < len(document):
+                boundary = BOUNDARY.search(document, start + PIECE_CHARACTERS)
+                end = boundary.start() if boundary else len(document)
+                yield document[start:end]
+                bar.update(end - start)
+                start = end
+
+
+def number_tokens(merges):
+    """Return {token: id} in the order of GPT-2's encoder.json: bytes, merges, <|endoftext|>."""
+    tokens = [*bytes_to_unicode().values(), *map(''.join, merges), END_OF_TEXT]
+    assert len(set(tokens)) == N_NOT_MERGED + len(merges), 'two merges make the same token'
+    return {token: i for i, token in enumerate(tokens)}
+
+
+def compression(encoder, documents):
+    """Return how many bytes of UTF-8 a token stands for in documents, on average."""
+    n_bytes = n_tokens = 0
+    for piece in pieces(documents, 'measuring'):
+        n_bytes += len(piece.encode('utf-8'))
+        n_tokens += len(encoder.encode(piece))
+    return n_bytes / n_tokens
+
+
+def refuse_to_replace(folder):
+    """Raise ValueError if a folder has a vocabulary, or half of one."""
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise ValueError(f'{folder} is not a folder')
+    for name in VOCABULARY:
+        if os.path.lexists(os.path.join(folder, name)):
+            raise ValueError(f'{os.path.join(folder, name)} is there already')
+
+
+def place_to_build(folder):
+    """Return a folder that is there, on the file system where `folder` is or will be."""
+    if os.path.isdir(folder):
+        return folder
+    parent = os.path.dirname(folder)
+    os.makedirs(parent, exist_ok=True)
+    return parent
+
+
+def require_writable(folder):
+    """Raise OSError, before the long work, if nothing can be written at its end."""
+    with tempfile.TemporaryFile(dir=place_to_build(folder)):
+        pass
+
+
+@contextlib.contextmanager
+def ctrl_c_ends_the_process():
+    """Let Ctrl-C end the process in this block: tokenizers would let Python hear it at the end."""
+    pythons_own = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if pythons_own:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if pythons_own:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def write_vocabulary(folder, ids, merges):
+    """Write encoder.json and vocab.bpe in the released format; a new folder appears with both."""
+    building = tempfile.mkdtemp(prefix='.vocabulary-', dir=place_to_build(folder))
+    try:
+        with open(os.path.join(building, 'encoder.json'), 'w', encoding='utf-8') as f:
+            json.dump(ids, f)
+        with open(os.path.join(building, 'vocab.bpe'), 'w', encoding='utf-8', newline='\n') as f:
+            f.write('\n'.join(['#version: 0.2', *map(' '.join, merges), '']))
+        refuse_to_replace(folder)  # another process may have been faster
+        if os.path.isdir(folder):
+            for name in VOCABULARY:
+                os.replace(os.path.join(building, name), os.path.join(folder, name))
+        else:
+            os.chmod(building, 0o755)  # mkdtemp makes folders that only their owner can read
+            os.rename(building, folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)  # gone already where it was renamed
+
+
+if __name__ == '__main__':
+    command_line.run(train_encoder)

@@ -1,0 +1,187 @@
+"""The training graph: one update of a model's weights, validation, and sampling in between.
+
+Shapes: B batch, W window (the tokens that the model reads at once).
+"""
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+import checkpoint
+import dropping
+import loss
+import model
+import optimizer
+from engine import Engine
+from recompute import recomputed_block
+
+
+class Trainer:
+    """Trains a model in a graph and a session of its own; use it in a `with` block.
+
+    hparams: HParams.  plan: training_plan.TrainingPlan.
+    group: collective.Group of the processes that train together, made with session_config().
+    encoder: the tokenizer, for samples from `engine`; None if none are wanted.
+    weights, slots: checkpoints (paths without endings) to start from; None starts from scratch.
+    remedy: what a user can do if they are damaged, for the message.
+    Raises ValueError for damaged checkpoints and a plan that trains nothing.
+    """
+
+    def __init__(self, hparams, plan, group, encoder, weights=None, slots=None, remedy=None):
+        self.hparams, self.plan, self.group = hparams, plan, group
+        self.graph = tf.Graph()
+        with self.graph.as_default():
+            tf.set_random_seed(plan.seed)
+            self._build()
+            self.session = tf.Session(group.session_target, config=group.config)
+            try:
+                self._start(weights, slots, remedy)
+                self.engine = encoder and Engine.sharing(self.session, hparams, encoder)
+            except BaseException:
+                self.close()
+                raise
+        self.graph.finalize()
+
+    def _build(self):
+        shape = [self.plan.batch_size, self.plan.window]
+        self.inputs = tf.placeholder(tf.int32, shape, 'inputs')
+        self.targets = tf.placeholder(tf.int32, shape, 'targets')
+        self.weights = tf.placeholder(tf.float32, shape, 'weights')
+        self.dropout_seed = tf.placeholder(tf.int32, [2], 'dropout_seed')
+        self.number = tf.placeholder(tf.float32, [], 'step')
+        self.rate = tf.placeholder(tf.float32, [], 'rate')
+        self.stop = tf.placeholder(tf.float32, [], 'stop')
+
+        # One getter for both towers: master weights are float32, the model may read them rounded.
+        with tf.variable_scope('', custom_getter=reads_as(self.plan.dtype)):
+            with dropping.dropout(self.plan.dropout, self.dropout_seed):
+                mean_loss, gradients = self._differentiate()
+            outputs = model.model(self.hparams, self.inputs, reuse=True)
+            losses = loss.token_losses(outputs, self.targets)
+            self.validation = tf.reduce_sum(losses * self.weights)
+
+        quantities = [mean_loss, self.stop, *gradients]
+        if self.plan.accumulate > 1:
+            quantities = self._accumulate(quantities)
+        mean_loss, stop, *gradients = self.group.mean(quantities)
+        gradients, norm = optimizer.clip(gradients, self.plan.clip)
+        self.adam = optimizer.AdamW(
+            self.trained,
+            beta1=self.plan.beta1,
+            beta2=self.plan.beta2,
+            weight_decay=self.plan.weight_decay,
+        )
+        applied = self.adam.apply(gradients, self.number, self.rate)
+        self.results = {'loss': mean_loss, 'norm': norm, 'stop': stop, 'applied': applied}
+        self.weights_saver = checkpoint.saver(self.variables)
+        self.slots_saver = checkpoint.saver(self.adam.slots)
+        self.alike = self.group.broadcast(self.variables + self.adam.slots)
+
+    def _differentiate(self):
+        """The mean loss of a batch, and its gradients by the variables that are trained."""
+        layer = recomputed_block if self.plan.recompute else model.block
+        outputs = model.model(self.hparams, self.inputs, layer=layer)
+        mean_loss = loss.training_loss(outputs, self.targets)
+        self.variables = tf.trainable_variables()
+        self.trained = [v for v in self.variables if self.plan.trains(v.op.name)]
+        if not self.trained:
+            names = ', '.join(v.op.name for v in self.variables[:4])
+            raise ValueError(f'train_only matches none of the variables ({names}, ...)')
+        gradients = tf.gradients(mean_loss, self.trained)
+        return mean_loss, [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+    def _accumulate(self, quantities):
+        """Means over several batches: `collect` adds each to sums, the first one to nothing."""
+        sums = [sum_of(quantity) for quantity in quantities]
+        pairs = list(zip(sums, quantities, strict=True))
+        self.sums = sums
+        self.collect_first = tf.group([s.assign(q, read_value=False) for s, q in pairs])
+        self.collect = tf.group([s.assign_add(q, read_value=False) for s, q in pairs])
+        return [s.read_value() / self.plan.accumulate for s in sums]
+
+    def _start(self, weights, slots, remedy):
+        if weights is None:
+            self.session.run([v.initializer for v in self.variables])
+            self.session.run(scaled_residuals(self.variables, self.hparams))
+        else:
+            checkpoint.restore(self.session, weights, self.variables, remedy)
+        if slots is None:
+            self.session.run([v.initializer for v in self.adam.slots])
+        else:
+            checkpoint.restore(self.session, slots, self.adam.slots, remedy)
+        self.group.run(self.session, self.alike)
+
+    def step(self, number, batches, stop=False):
+        """Update the weights once; returns a dict with loss, norm and stop.
+
+        number: of the step, from 1.
+        batches: `plan.accumulate` pairs of inputs and targets, int32 [B, W] both.
+        stop: whether this process wants to stop; the result tells whether any does.
+        loss: mean in nats before the update, norm: of its gradients before they were clipped.
+        """
+        feed = {self.number: number, self.rate: self.plan.rate(number), self.stop: float(stop)}
+        for i, (inputs, targets) in enumerate(batches):
+            batch = ((number - 1) * self.plan.accumulate + i) * self.group.size + self.group.rank
+            feed[self.dropout_seed] = [self.plan.seed, batch % 2**31]
+            feed[self.inputs], feed[self.targets] = inputs, targets
+            if self.plan.accumulate > 1:
+                self.session.run(self.collect if i else self.collect_first, feed)
+        results = self.group.run(self.session, self.results, feed)
+        return {
+            'loss': float(results['loss']),
+            'norm': float(results['norm']),
+            'stop': bool(results['stop'] > 0),
+        }
+
+    def validate(self, batches):
+        """Mean loss in nats of the tokens whose weight is 1, without dropout.
+
+        batches: of rows int32 [B, W + 1] and weights float32 [B, W] (corpus.sequential).
+        """
+        total = n = 0.0
+        for rows, weights in batches:
+            feed = {self.inputs: rows[:, :-1], self.targets: rows[:, 1:], self.weights: weights}
+            total += float(self.session.run(self.validation, feed))
+            n += float(np.sum(weights))
+        return total / n
+
+    def save_weights(self, path):
+        """Write the weights as a checkpoint. Raises OSError if the disk does not take it."""
+        checkpoint.write(self.weights_saver, self.session, path)
+
+    def save_slots(self, path):
+        """Write the optimizer's variables as a checkpoint. Raises OSError likewise."""
+        checkpoint.write(self.slots_saver, self.session, path)
+
+    def close(self):
+        self.session.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+def reads_as(dtype):
+    """A getter that hands out float32 variables as tensors of a dtype."""
+
+    def getter(getter, *args, **kwargs):
+        variable = getter(*args, **kwargs)
+        return variable if dtype == 'float32' else tf.cast(variable, dtype)
+
+    return getter
+
+
+def sum_of(tensor):
+    """A variable for sums of a tensor, in no checkpoint."""
+    zeros = tf.zeros(tensor.shape, tensor.dtype)
+    return tf.Variable(zeros, trainable=False, collections=[tf.GraphKeys.LOCAL_VARIABLES])
+
+
+def scaled_residuals(variables, hparams):
+    """Scale initial weights of the layers that feed the residual stream by 1 / sqrt(2 L).
+
+    Radford et al. 2019, section 2.3; each of the L layers feeds it twice.
+    """
+    scale = (2 * hparams.n_layer) ** -0.5
+    return [v.assign(v * scale).op for v in variables if v.op.name.endswith('c_proj/w')]

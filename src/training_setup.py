@@ -1,0 +1,266 @@
+"""What a training run starts from: folder, vocabulary, sizes, weights, text. No TensorFlow."""
+
+import contextlib
+import dataclasses
+import glob
+import json
+import os
+import re
+import shutil
+import sys
+
+from tqdm import tqdm
+
+import corpus
+from encoder import Encoder, get_encoder
+from file_lock import HELD, lock
+from hparams import HParams, read_hparams
+from model_files import find_model, folder_of, load_encoder, remedy, weights
+
+SETUP = 'training.json'  # in the folder of a run: how it was started
+CORPUS = 'corpus'  # in the folder of a run: its text as tokens
+LOCK = 'lock'  # in the folder of a run, for the process that writes there
+VOCABULARY = ('encoder.json', 'vocab.bpe')
+SIZES = 'hparams.json'
+# What decides which text a step reads and which variables there are: a run keeps these.
+FIXED = (
+    *('start', 'vocabulary', 'n_ctx', 'n_embd', 'n_head', 'n_layer', 'train_only'),
+    *('data', 'validation', 'validation_data', 'window', 'seed'),
+    *('batch_size', 'accumulate', 'processes'),
+)
+
+
+@dataclasses.dataclass
+class Origin:
+    """Where a run starts, or goes on.
+
+    folder: of the new model.  source: of the vocabulary.  step: how many are done and saved.
+    weights, slots: checkpoints, as Trainer takes them.  remedy: if these are damaged.
+    """
+
+    folder: str
+    source: str
+    encoder: Encoder
+    hparams: HParams
+    step: int = 0
+    weights: str | None = None
+    slots: str | None = None
+    remedy: str = ''
+
+
+def find_origin(name, models_dir, start=None, vocabulary=None, sizes=None):
+    """Find what the run of this name begins with: itself, another model, or a vocabulary.
+
+    start: the model to fine-tune.  vocabulary: the model whose vocabulary a new one takes; None is
+        for a folder that holds one.  sizes: dict of those of a new model.
+    Raises ValueError if it is not there, or if the name is that of a model without a run.
+    """
+    folder = folder_of(name, models_dir)
+    if read_setup(folder) is None:
+        if os.path.exists(os.path.join(folder, 'checkpoint')):
+            raise ValueError(
+                f'{folder} is a model already: choose another name; --start {name} begins with it'
+            )
+        if (start or vocabulary) and holds_vocabulary(folder):
+            raise ValueError(
+                f'{folder} holds a vocabulary already: choose another name, or train from scratch '
+                'with it, without --start and --vocabulary'
+            )
+    elif step := last_step(folder):
+        return continued(folder, name, models_dir, step)
+    if start is None:
+        return from_scratch(folder, folder_of(vocabulary or name, models_dir), sizes or {})
+    for flag, value in {'vocabulary': vocabulary, **(sizes or {})}.items():
+        if value != getattr(HParams(), flag, None):
+            raise ValueError(f'--{flag} is for training from scratch: {start} has its own')
+    return from_model(folder, start, models_dir)
+
+
+def from_model(folder, start, models_dir):
+    source = find_model(start, models_dir)
+    encoder = load_encoder(start, models_dir)
+    hparams = read_hparams(os.path.join(source, SIZES))
+    advice = remedy(start, models_dir)
+    if len(encoder.encoder) != hparams.n_vocab:
+        raise ValueError(
+            f'{source} has {len(encoder.encoder)} tokens in encoder.json but '
+            f'n_vocab={hparams.n_vocab} in hparams.json; {advice}'
+        )
+    return Origin(folder, source, encoder, hparams, weights=weights(source), remedy=advice)
+
+
+def continued(folder, name, models_dir, step):
+    return Origin(
+        folder,
+        folder,
+        load_encoder(name, models_dir),
+        read_hparams(os.path.join(folder, SIZES)),
+        step,
+        weights=os.path.join(folder, f'model-{step}'),
+        slots=os.path.join(folder, f'optimizer-{step}'),
+        remedy=f'to start anew, remove {folder}',
+    )
+
+
+def from_scratch(folder, source, sizes):
+    if not holds_vocabulary(source):
+        raise ValueError(
+            f'{source} holds no vocabulary: --start with a model, name one with --vocabulary, or '
+            'make one with src/train_encoder.py'
+        )
+    parent, name = os.path.split(source)
+    encoder = get_encoder(name, parent)
+    return Origin(folder, source, encoder, HParams(n_vocab=encoder.n_vocab, **sizes))
+
+
+def holds_vocabulary(folder):
+    return all(os.path.isfile(os.path.join(folder, name)) for name in VOCABULARY)
+
+
+def last_step(folder):
+    """The step whose weights a run's `checkpoint` file names; 0 if there is none yet.
+
+    Raises ValueError if it names something else: the weights that are there are not to be lost.
+    """
+    path = os.path.join(folder, 'checkpoint')
+    if not os.path.exists(path):
+        return 0
+    found = re.search(r'model-(\d+)$', weights(folder))
+    if found is None:
+        raise ValueError(f'{path} does not name weights of a training run, such as model-100')
+    return int(found[1])
+
+
+def read_setup(folder):
+    """How the run in a folder was started, a dict; None if there is no run."""
+    path = os.path.join(folder, SETUP)
+    if not os.path.exists(path):
+        return None
+    try:
+        with open(path, encoding='utf-8') as file:
+            return dict(json.load(file))
+    except (ValueError, TypeError, OSError) as error:
+        raise ValueError(f'cannot read {path}: {error}; remove {folder} to start anew') from error
+
+
+def check_setup(origin, settings):
+    """Compare settings, a dict, with those that a run was started with.
+
+    Raises ValueError if one of those that are FIXED has changed, once there are weights; before
+    that, if there is no such text. Other changes are noted on standard error.
+    """
+    if not origin.step:
+        if not is_encoded(settings['data']):
+            corpus.find_files(settings['data'])
+        return
+    before = read_setup(origin.folder)
+    changed = {n: before[n] for n in settings if n in before and before[n] != settings[n]}
+    for name in FIXED:
+        if name in changed:
+            raise ValueError(
+                f'{origin.folder} was started with {name} {changed[name]}, which cannot change '
+                f'to {settings[name]}: choose another name'
+            )
+    for name, value in sorted(changed.items()):
+        print(f'note: {name} was {value}, now {settings[name]}', file=sys.stderr)
+
+
+@contextlib.contextmanager
+def held(folder):
+    """Make a folder, if need be, and train in it alone; ValueError if another process does."""
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, LOCK), 'ab') as file:
+        try:
+            lock(file)
+        except HELD as error:
+            raise ValueError(f'{folder} is being trained by another process') from error
+        yield
+
+
+def write_setup(origin, settings):
+    """Write down how a run is started, and make its folder that of a model without weights."""
+    write_json(os.path.join(origin.folder, SETUP), settings)
+    if origin.step:
+        return
+    if origin.source != origin.folder:
+        for name in VOCABULARY:
+            shutil.copyfile(os.path.join(origin.source, name), os.path.join(origin.folder, name))
+    write_json(os.path.join(origin.folder, SIZES), origin.hparams.values())
+
+
+def write_json(path, values):
+    with replacing(path) as file:
+        json.dump(values, file, indent=2)
+        file.write('\n')
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Open a file for writing that takes the place of `path` when it is complete."""
+    new = path + '.new'
+    try:
+        with open(new, 'w', encoding='utf-8', newline='\n') as file:
+            yield file
+        os.replace(new, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(new)
+        raise
+
+
+def is_encoded(data):
+    """Whether sources are a folder that encode_corpus.py has made."""
+    return len(data) == 1 and os.path.isfile(os.path.join(data[0], corpus.DESCRIPTION))
+
+
+def open_text(data, origin, validation, validation_data, seed):
+    """The tokens to train on, those held out and how many bytes each stands for, both or None.
+
+    data: list of text sources, which are encoded into the run's folder when it begins, or of one
+        folder that encode_corpus.py has made.
+    """
+    if is_encoded(data):
+        folder = data[0]
+        if validation_data is not None:
+            raise ValueError(f'{folder} was split as it was encoded: leave --validation_data out')
+    else:
+        folder = os.path.join(origin.folder, CORPUS)
+        if not origin.step:
+            remove_corpus(folder)  # of a start that failed: the text may be another one now
+        if not is_encoded([folder]):
+            held_out = None if validation_data is None else [validation_data]
+            with tqdm(desc='encoding', unit='B', unit_scale=True, disable=None) as bar:
+                corpus.encode_corpus(
+                    data, origin.encoder, folder, validation, seed, bar.update, held_out
+                )
+    description = read_description(folder, origin.encoder)
+    train, held_out = (
+        corpus.open_tokens(os.path.join(folder, f'{split}.npy')) if split in description else None
+        for split in corpus.SPLITS
+    )
+    if held_out is None:
+        return train, None, None
+    return train, held_out, description['validation']['bytes'] / len(held_out)
+
+
+def remove_corpus(folder):
+    """Remove a corpus, or what is left of one that was being written."""
+    for name in corpus.corpus_files():
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(folder, name))
+    for path in glob.glob(os.path.join(glob.escape(folder), 'unfinished-*')):
+        shutil.rmtree(path)
+
+
+def read_description(folder, encoder):
+    """What corpus.json says. Raises ValueError if its tokens are of another vocabulary."""
+    path = os.path.join(folder, corpus.DESCRIPTION)
+    try:
+        with open(path, encoding='utf-8') as file:
+            description = json.load(file)
+        same = description['vocabulary_sha256'] == corpus.vocabulary_sha256(encoder)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise ValueError(f'cannot read {path}: {error}') from error
+    if not same:
+        raise ValueError(f"the tokens in {folder} are not of this model's vocabulary")
+    return description

@@ -1,0 +1,204 @@
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from encode_corpus import encode_corpus
+from encoder import get_encoder
+
+ROOT = pathlib.Path(__file__).parent.parent
+SCRIPT = ROOT / 'src' / 'encode_corpus.py'
+DEMO = ('--model_name', 'demo', '--models_dir', ROOT / 'models')
+POEM = 'Whose woods these are I think I know.\n' * 50
+
+
+@pytest.fixture
+def poem(tmp_path):
+    path = tmp_path / 'poem.txt'
+    path.write_text(POEM, encoding='utf-8', newline='\n')
+    return path
+
+
+def start(*flags, **streams):
+    """Start the script in a process of its own."""
+    streams = (
+        dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) | streams
+    )
+    return subprocess.Popen([sys.executable, str(SCRIPT), *map(str, flags)], **streams)
+
+
+def test_it_writes_the_tokens_and_says_how_many(call, no_tensorflow, tmp_path, poem):
+    status, output, errors = call(encode_corpus, tmp_path / 'out', poem, *DEMO)
+    assert (status, errors) == (0, '')
+    encoder = get_encoder('demo', ROOT / 'models')
+    description = json.loads((tmp_path / 'out' / 'corpus.json').read_text(encoding='utf-8'))
+    lines = []
+    text = ''
+    for split in ('train', 'validation'):
+        tokens = np.load(tmp_path / 'out' / f'{split}.npy')
+        part = encoder.decode(tokens[:-1])
+        assert tokens[-1] == encoder.end_of_text
+        ratio = len(part) / len(tokens)
+        lines.append(f'{split}: 1 document, {len(tokens)} tokens, {ratio:.2f} bytes per token')
+        text += part
+        assert description[split]['tokens'] == len(tokens)
+    assert text == POEM
+    assert output == '\n'.join([*lines, ''])
+
+
+def test_its_flags_reach_the_corpus(call, tmp_path, poem):
+    source = tmp_path / 'texts' / 'a.jsonl'
+    source.parent.mkdir()
+    source.write_text('{"text": "12"}\n{"text": "34"}\n' * 100, encoding='utf-8')
+    folders = [tmp_path / name for name in 'abc']
+    flags = ('--validation', 0.5, '--seed', 3)
+    status, output, _ = call(encode_corpus, folders[0], poem, tmp_path / '*' / '*', *DEMO, *flags)
+    assert status == 0
+    kept, held_out = map(int, re.findall(r': (\d+) documents', output))
+    assert kept + held_out == 201 and 70 < held_out < 130
+    call(encode_corpus, folders[1], poem, source, *DEMO, '--validation', 0)
+    assert sorted(os.listdir(folders[1])) == ['corpus.json', 'train.npy']
+    call(encode_corpus, folders[2], poem, *DEMO, '--validation_data', source.parent)
+    descriptions = [json.loads((f / 'corpus.json').read_text(encoding='utf-8')) for f in folders]
+    assert [d['seed'] for d in descriptions] == [3, 0, 0]
+    assert [d['split'] for d in descriptions] == ['document', 'none', 'sources']
+    assert descriptions[2]['validation']['documents'] == 200
+
+
+def test_a_corpus_that_is_there_is_not_replaced(call, tmp_path, poem):
+    assert call(encode_corpus, tmp_path / 'out', poem, *DEMO)[0] == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / 'out').iterdir()}
+    status, output, errors = call(encode_corpus, tmp_path / 'out', poem, *DEMO, '--seed', 1)
+    assert (status, output, errors.count('\n')) == (2, '', 1)
+    assert 'holds train.npy already' in errors
+    assert {path.name: path.read_bytes() for path in (tmp_path / 'out').iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        ([], 'name at least one source'),
+        (['nowhere'], 'there is no file or folder nowhere'),
+        (['poem.txt', 'bad.txt'], 'bad.txt: byte 1 is not UTF-8'),
+        (['poem.txt', '--validation', 'some'], "validation must be at least 0 and below 1, not 's"),
+        (['poem.txt', '--validation', 1], 'below 1, not 1'),
+        (['poem.txt', '--seed', 'x'], "seed must be a whole number .* not 'x'"),
+        (['poem.txt', '--model_name', 'none'], 'none: encoder.json is missing'),
+        (['poem.txt', '--validation_data', '*.txt'], 'poem.txt is in the sources and in'),
+        (['poem.txt', '--valid', 0.1], 'unknown flag --valid; did you mean --validation?'),
+    ],
+)
+def test_bad_input_ends_in_one_line(
+    call, no_tensorflow, tmp_path, monkeypatch, poem, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'bad.txt').write_bytes(b'a\xff')
+    status, output, errors = call(encode_corpus, 'out', *DEMO, *arguments)
+    assert (status, output, errors.count('\n')) == (2, '', 1)
+    assert re.match(f'error: .*({message})', errors)
+    assert not list(tmp_path.rglob('*.npy')) and not list(tmp_path.rglob('unfinished*'))
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='sets a limit of POSIX')
+def test_a_full_disk_ends_in_one_line(call, tmp_path, poem):
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
+    try:
+        status, output, errors = call(encode_corpus, tmp_path / 'out', poem, *DEMO)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (status, output, errors) == (2, '', 'error: [Errno 27] File too large\n')
+    assert os.listdir(tmp_path / 'out') == []
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """Start the script on a pipe of documents that does not end, send a signal, tell the rest."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # children inherit SIG_IGN
+    pipe, folder = tmp_path / 'endless.jsonl', tmp_path / 'out'
+    os.mkfifo(pipe)
+
+    def stop(number):
+        process = start(folder, pipe, *DEMO)
+        writing = os.open(pipe, os.O_RDWR)
+        deadline = time.monotonic() + 60
+        while not list(folder.glob('unfinished-*')):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        os.write(writing, b'{"text": "some text"}\n' * 1000)
+        time.sleep(0.2)
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+        os.close(writing)
+        return process.returncode, output, errors, os.listdir(folder)
+
+    yield stop
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='has no such signals')
+def test_ctrl_c_leaves_nothing(stopped):
+    assert stopped(signal.SIGINT) == (130, b'', b'\n', [])
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='has no such signals')
+def test_after_a_kill_there_is_no_corpus_and_it_can_be_run_again(stopped, call, tmp_path, poem):
+    status, _, _, (left,) = stopped(signal.SIGKILL)
+    assert status == -signal.SIGKILL and left.startswith('unfinished-')
+    assert call(encode_corpus, tmp_path / 'out', poem, *DEMO)[0] == 0
+    assert sorted(os.listdir(tmp_path / 'out')) == [
+        'corpus.json',
+        'train.npy',
+        left,
+        'validation.npy',
+    ]
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='has no pseudo-terminals')
+@pytest.mark.parametrize('lines', [False, True])
+def test_the_progress_bar_is_for_terminals_and_shows_bytes(tmp_path, poem, lines):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    if lines:
+        poem = tmp_path / 'poem.jsonl'
+        poem.write_text(json.dumps({'text': POEM, 'id': 'x' * 1000}), encoding='utf-8')
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
+    process = start(tmp_path / 'out', poem, *DEMO, stderr=theirs)
+    os.close(theirs)
+    shown = b''
+    try:
+        while piece := os.read(ours, 4096):
+            shown += piece
+    except OSError:  # Linux's end of file
+        pass
+    os.close(ours)
+    assert process.communicate()[0].startswith(b'train: ') and process.returncode == 0
+    *_, last = shown.decode('utf-8').rstrip().split('\r')
+    # How much text a .jsonl file holds is not known before the end.
+    assert re.search(r'^1\.90kB \[' if lines else r'100%.* 1\.90k/1\.90k \[.*B/s\]$', last)
+
+
+@pytest.mark.slow
+def test_the_script_reads_a_pipe_and_needs_no_more_than_a_vocabulary(run_script, tmp_path):
+    vocabulary = tmp_path / 'models' / 'words'
+    vocabulary.mkdir(parents=True)
+    for name in ('encoder.json', 'vocab.bpe'):
+        shutil.copy(ROOT / 'models' / 'demo' / name, vocabulary)
+    flags = ('--model_name', 'words', '--models_dir', tmp_path / 'models', '--validation', 0)
+    result = run_script(SCRIPT, tmp_path / 'out', '/dev/stdin', *flags, input=POEM)
+    assert (result.returncode, result.stderr) == (0, '')
+    assert result.stdout.startswith('train: 1 document, ')

@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+import loss
+import model
+from hparams import HParams
+from recompute import recomputed_block
+
+
+def evaluate(build, reference):
+    """Build with build(hparams, inputs, targets) for a reference's tokens, restore and run."""
+    tokens = reference.golden['tokens'].astype(np.int32)
+    with tf.Graph().as_default(), tf.Session() as session:
+        fetched = build(
+            HParams(**reference.sizes), tf.constant(tokens[:, :-1]), tf.constant(tokens[:, 1:])
+        )
+        saver = tf.train.Saver(tf.trainable_variables())
+        saver.restore(session, str(reference.folder / 'model.ckpt'))
+        return session.run(fetched)
+
+
+def norms_of_gradients(scalar):
+    variables = tf.trainable_variables()
+    gradients = map(tf.convert_to_tensor, tf.gradients(scalar, variables))
+    return {v.op.name: tf.norm(g) for v, g in zip(variables, gradients, strict=True)}
+
+
+@pytest.fixture(params=['all at once', 'a few positions at a time'])
+def slices(request, monkeypatch, reference):
+    """Both ways to go through the positions; 7 divides neither reference's number of them."""
+    if request.param == 'a few positions at a time':
+        monkeypatch.setattr(loss, 'LOGITS_AT_ONCE', 7 * reference.sizes['n_vocab'])
+
+
+@pytest.mark.parametrize('layer', [model.block, recomputed_block])
+def test_training_loss_and_its_gradients_are_those_of_2019(reference, slices, layer):
+    def build(hparams, inputs, targets):
+        mean = loss.training_loss(model.model(hparams, inputs, layer=layer), targets)
+        return mean, norms_of_gradients(mean)
+
+    mean, norms = evaluate(build, reference)
+    golden = reference.golden
+    assert mean == pytest.approx(golden['token_loss'].mean(), abs=1e-4)
+    expected = {
+        key.removeprefix('grad_norm:').replace('|', '/'): value
+        for key, value in golden.items()
+        if key.startswith('grad_norm:')
+    }
+    assert set(norms) == set(expected)
+    for name, norm in norms.items():
+        # The reference's sum for wte is 1.4e-4 off: it was added up in float32.
+        assert norm == pytest.approx(expected[name], rel=2e-4), name
+
+
+def test_losses_of_tokens_are_those_of_2019(reference, slices):
+    def build(hparams, inputs, targets):
+        return loss.token_losses(model.model(hparams, inputs), targets)
+
+    losses = evaluate(build, reference)
+    np.testing.assert_allclose(losses, reference.golden['token_loss'], rtol=0, atol=1e-4)
+
+
+def test_gradients_follow_what_is_made_of_the_loss(micro):
+    def build(hparams, inputs, targets):
+        mean = loss.training_loss(model.model(hparams, inputs), targets)
+        return norms_of_gradients(mean), norms_of_gradients(-3 * mean)
+
+    once, thrice = evaluate(build, micro)
+    for name in once:
+        assert thrice[name] == pytest.approx(3 * once[name], rel=1e-5)
+
+
+def largest_tensors(fetches, feed, session):
+    """The sizes, in numbers, of the tensors that a run allocates, largest first."""
+    metadata = tf.RunMetadata()
+    options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
+    session.run(fetches, feed, options=options, run_metadata=metadata)
+    return sorted(
+        (
+            output.tensor_description.allocation_description.requested_bytes // 4
+            for device in metadata.step_stats.dev_stats
+            for node in device.node_stats
+            for output in node.output
+        ),
+        reverse=True,
+    )
+
+
+@pytest.mark.parametrize('train', [True, False])
+def test_logits_of_all_positions_are_never_there(monkeypatch, train):
+    n_vocab, positions = 5000, 64
+    monkeypatch.setattr(loss, 'LOGITS_AT_ONCE', 8 * n_vocab)
+    hparams = HParams(n_vocab=n_vocab, n_ctx=positions, n_embd=8, n_head=1, n_layer=1)
+    with tf.Graph().as_default(), tf.Session() as session:
+        tokens = tf.constant(np.arange(positions, dtype=np.int32)[None])
+        outputs = model.model(hparams, tokens)
+        if train:
+            mean = loss.training_loss(outputs, tokens)
+            fetches = [mean, *tf.gradients(mean, tf.trainable_variables())]
+        else:
+            fetches = loss.token_losses(outputs, tokens)
+        session.run(tf.global_variables_initializer())
+        sizes = largest_tensors(fetches, {}, session)
+    assert 8 * n_vocab <= sizes[0] < 16 * n_vocab  # wte and its gradient are 8 * n_vocab too
+
+
+def test_bfloat16_keeps_losses_and_gradients_in_float32(micro):
+    def build(hparams, inputs, targets):
+        outputs = model.model(hparams, inputs)
+        half = {name: tf.cast(outputs[name], tf.bfloat16) for name in ('hidden', 'wte')}
+        mean = loss.training_loss(half, targets)
+        assert mean.dtype == tf.float32
+        return mean, norms_of_gradients(mean)
+
+    mean, norms = evaluate(build, micro)
+    assert mean == pytest.approx(micro.golden['token_loss'].mean(), rel=1e-2)
+    for name, norm in norms.items():
+        key = 'grad_norm:' + name.replace('/', '|')
+        assert norm == pytest.approx(micro.golden[key], rel=3e-2), name

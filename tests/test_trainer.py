@@ -1,0 +1,177 @@
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from collective import Group
+from encoder import get_encoder
+from engine import session_config
+from hparams import HParams
+from settings import Settings
+from trainer import Trainer
+from training_plan import TrainingPlan
+
+TEXT = 'A page that is to be learnt by heart, all 64 tokens of it; and then\n'
+
+
+@pytest.fixture
+def new_trainer(byte_models):
+    """A function that makes a small Trainer: (sizes and plan, as keywords) -> Trainer."""
+    encoder = get_encoder('bytes', str(byte_models))
+    trainers = []
+
+    def make(weights=None, slots=None, n_layer=2, samples=False, **plan):
+        plan = {'batch_size': 2, 'window': 16, 'learning_rate': 1e-3, 'dropout': 0.0} | plan
+        hparams = HParams(n_vocab=encoder.n_vocab, n_ctx=64, n_embd=32, n_head=2, n_layer=n_layer)
+        plan = TrainingPlan(**{'steps': 100, 'schedule': 'constant'} | plan)
+        group = Group(config=session_config())
+        own_encoder = encoder if samples else None
+        trainers.append(Trainer(hparams, plan, group, own_encoder, weights, slots))
+        return trainers[-1]
+
+    yield make
+    for trainer in trainers:
+        trainer.close()
+
+
+def batch(seed, rows=2, window=16):
+    tokens = np.random.default_rng(seed).integers(0, 257, [rows, window + 1])
+    return tokens[:, :-1], tokens[:, 1:]
+
+
+def losses(trainer, steps=4, batches=lambda step: [batch(step)]):
+    return [trainer.step(n, batches(n))['loss'] for n in range(1, steps + 1)]
+
+
+def test_recomputed_layers_give_the_same_losses(new_trainer):
+    with_dropout = {'dropout': 0.2}
+    plain = losses(new_trainer(**with_dropout))
+    assert losses(new_trainer(**with_dropout, recompute=True)) == pytest.approx(plain, rel=1e-6)
+    assert plain != pytest.approx(losses(new_trainer()), rel=1e-3)
+
+
+def peak(trainer):
+    """The most bytes that a step has in use at a time."""
+    inputs, targets = batch(0, trainer.plan.batch_size)
+    feed = {trainer.inputs: inputs, trainer.targets: targets, trainer.stop: 0}
+    feed |= {trainer.dropout_seed: [0, 0], trainer.number: 1, trainer.rate: 0}
+    metadata = tf.RunMetadata()
+    options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
+    trainer.session.run(trainer.results, feed, options=options, run_metadata=metadata)
+    records = [
+        (record.alloc_micros, record.alloc_bytes)
+        for device in metadata.step_stats.dev_stats
+        for node in device.node_stats
+        for memory in node.memory
+        for record in memory.allocation_records
+    ]
+    return np.cumsum([n_bytes for _, n_bytes in sorted(records)]).max()
+
+
+def test_recomputed_layers_keep_less_for_the_way_back(new_trainer):
+    sizes = {'n_layer': 6, 'batch_size': 64}
+    assert peak(new_trainer(**sizes, recompute=True)) < 0.5 * peak(new_trainer(**sizes))
+
+
+def test_accumulated_batches_are_one_larger_batch(new_trainer):
+    def halves(step):
+        inputs, targets = batch(step, 4)
+        return [(inputs[:2], targets[:2]), (inputs[2:], targets[2:])]
+
+    whole = losses(new_trainer(batch_size=4), batches=lambda step: [batch(step, 4)])
+    for recompute in (False, True):
+        trainer = new_trainer(accumulate=2, recompute=recompute)
+        assert losses(trainer, batches=halves) == pytest.approx(whole, rel=1e-5)
+
+
+def test_bfloat16_follows_float32_with_float32_weights(new_trainer):
+    half = new_trainer(dtype='bfloat16')
+    assert losses(half) == pytest.approx(losses(new_trainer()), rel=5e-3)
+    assert {v.dtype.base_dtype for v in half.variables + half.adam.slots} == {tf.float32}
+
+
+def test_what_is_saved_goes_on_with_the_same_losses(new_trainer, tmp_path):
+    with_dropout = {'dropout': 0.1}
+    whole = losses(new_trainer(**with_dropout), 6)
+    first = new_trainer(**with_dropout)
+    assert losses(first, 3) == whole[:3]
+    first.save_weights(str(tmp_path / 'model-3'))
+    first.save_slots(str(tmp_path / 'optimizer-3'))
+    paths = [str(tmp_path / 'model-3'), str(tmp_path / 'optimizer-3')]
+    second = new_trainer(*paths, **with_dropout)
+    assert [second.step(n, [batch(n)])['loss'] for n in (4, 5, 6)] == whole[3:]
+    # Without the optimizer's variables it would not.
+    third = new_trainer(paths[0], **with_dropout)
+    assert [third.step(n, [batch(n)])['loss'] for n in (4, 5, 6)] != whole[3:]
+
+
+def test_a_disk_that_takes_no_more_leaves_nothing_behind(new_trainer, tmp_path, monkeypatch):
+    trainer = new_trainer()
+
+    def save(session, path, **_):
+        with open(path + '.data-00000-of-00001.tempstate123', 'w') as file:
+            file.write('half')
+        raise tf.errors.ResourceExhaustedError(None, None, 'No space left on device\n...')
+
+    monkeypatch.setattr(trainer.weights_saver, 'save', save)
+    with pytest.raises(OSError, match=r'^cannot write .*model-1: No space left on device$'):
+        trainer.save_weights(str(tmp_path / 'model-1'))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_step_tells_whether_to_stop(new_trainer):
+    trainer = new_trainer()
+    assert trainer.step(1, [batch(0)])['stop'] is False
+    assert trainer.step(2, [batch(0)], stop=True)['stop'] is True
+
+
+def test_only_matching_variables_are_trained(new_trainer):
+    trainer = new_trainer(train_only=r'h1/.*/b$')
+    before = trainer.session.run(trainer.variables)
+    trainer.step(1, [batch(0)])
+    for variable, old in zip(trainer.variables, before, strict=True):
+        changed = not np.array_equal(old, trainer.session.run(variable))
+        assert changed == ('h1/' in variable.op.name and variable.op.name.endswith('/b')), variable
+    assert len(trainer.adam.slots) == 2 * 6
+    with pytest.raises(ValueError, match='train_only matches none'):
+        new_trainer(train_only='h7/')
+
+
+def test_new_weights_are_those_of_the_paper(new_trainer):
+    """Standard deviation 0.02; in layers that feed the residual stream 1 / sqrt(2 L) of that."""
+    trainer = new_trainer(n_layer=3)
+    for variable in trainer.variables:
+        name, value = variable.op.name, trainer.session.run(variable)
+        if name.endswith('c_proj/w'):
+            assert value.std() == pytest.approx(0.02 / 6**0.5, rel=0.1), name
+        elif name.endswith('/w') or name.endswith('wte'):
+            assert value.std() == pytest.approx(0.02, rel=0.1), name
+
+
+def test_validation_weighs_its_tokens_and_drops_nothing(new_trainer):
+    trainer = new_trainer(dropout=0.5)
+    rows = np.random.default_rng(0).integers(0, 257, [2, 17])
+    ones = np.ones([2, 16], np.float32)
+    whole = trainer.validate([(rows, ones)])
+    assert whole == trainer.validate([(rows, ones)])
+    halves = [(rows, ones * [[1], [0]]), (rows, ones * [[0], [1]])]
+    means = [trainer.validate([half]) for half in halves]
+    assert np.mean(means) == pytest.approx(whole, rel=1e-6) and means[0] != means[1]
+    assert trainer.validate(halves) == pytest.approx(whole, rel=1e-6)
+
+
+def test_a_page_is_learnt_by_heart_and_recited(new_trainer):
+    """Also shows that the engine inside samples with the weights as they are now."""
+    trainer = new_trainer(samples=True, batch_size=1, window=63, learning_rate=5e-3)
+    tokens = np.array(trainer.engine.encoder.encode(TEXT))[None, :64]
+    for step in range(1, 101):
+        loss = trainer.step(step, [(tokens[:, :-1], tokens[:, 1:])])['loss']
+    assert loss < 0.1
+    prompt, rest = tokens[0, :5].tolist(), tokens[0, 5:].tolist()
+    settings = Settings(length=len(rest), temperature=0)
+    assert trainer.engine.generate([prompt], settings) == [rest]
+
+
+def test_an_update_waits_for_all_gradients(new_trainer):
+    """Every step from the same weights gives the same result, however operations are ordered."""
+    results = {tuple(losses(new_trainer(weight_decay=0.5), 3)) for _ in range(3)}
+    assert len(results) == 1
