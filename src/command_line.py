@@ -153,13 +153,18 @@ def start_engine(model_name, models_dir, encoder):
         from engine import Engine
 
         engine = Engine(model_name, models_dir, encoder=encoder)
-    if os.path.exists(NVIDIA_DRIVER) and not engine.on_gpu:
+    note_idle_gpu(engine.on_gpu)
+    return engine
+
+
+def note_idle_gpu(on_gpu):
+    """Say so on standard error if there is a GPU that TensorFlow does not use."""
+    if os.path.exists(NVIDIA_DRIVER) and not on_gpu:
         print(
             "note: TensorFlow does not use this machine's GPU; TF_CPP_MIN_LOG_LEVEL=0 shows why "
             "(pip install 'tensorflow[and-cuda]' is needed)",
             file=sys.stderr,
         )
-    return engine
 
 
 def load_cuda_solver():

@@ -153,6 +153,7 @@ def train(
                 remedy=origin.remedy,
             )
         stack.enter_context(trainer)
+        command_line.note_idle_gpu(trainer.on_gpu)
         run = None
         if writes:
             run = stack.enter_context(TrainingRun(origin.folder, keep, origin.step))

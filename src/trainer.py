@@ -23,7 +23,8 @@ class Trainer:
     encoder: the tokenizer, for samples from `engine`; None if none are wanted.
     weights, slots: checkpoints (paths without endings) to start from; None starts from scratch.
     remedy: what a user can do if they are damaged, for the message.
-    Raises ValueError for damaged checkpoints and a plan that trains nothing.
+    Raises ValueError for damaged checkpoints and a plan that trains nothing, and later where memory
+    does not suffice.
     """
 
     def __init__(self, hparams, plan, group, encoder, weights=None, slots=None, remedy=None):
@@ -124,13 +125,23 @@ class Trainer:
             feed[self.dropout_seed] = [self.plan.seed, batch % 2**31]
             feed[self.inputs], feed[self.targets] = inputs, targets
             if self.plan.accumulate > 1:
-                self.session.run(self.collect if i else self.collect_first, feed)
-        results = self.group.run(self.session, self.results, feed)
+                self._run(self.collect if i else self.collect_first, feed)
+        results = self._run(self.results, feed)
         return {
             'loss': float(results['loss']),
             'norm': float(results['norm']),
             'stop': bool(results['stop'] > 0),
         }
+
+    def _run(self, fetches, feed):
+        try:
+            return self.group.run(self.session, fetches, feed)
+        except tf.errors.ResourceExhaustedError as error:
+            raise ValueError(
+                f'not enough memory for {self.plan.batch_size} windows of {self.plan.window} '
+                'tokens at a time: lower --batch_size (--accumulate makes up for it) or --window, '
+                'or take --recompute'
+            ) from error
 
     def validate(self, batches):
         """Mean loss in nats of the tokens whose weight is 1, without dropout.
@@ -140,7 +151,7 @@ class Trainer:
         total = n = 0.0
         for rows, weights in batches:
             feed = {self.inputs: rows[:, :-1], self.targets: rows[:, 1:], self.weights: weights}
-            total += float(self.session.run(self.validation, feed))
+            total += float(self._run(self.validation, feed))
             n += float(np.sum(weights))
         return total / n
 
@@ -151,6 +162,11 @@ class Trainer:
     def save_slots(self, path):
         """Write the optimizer's variables as a checkpoint. Raises OSError likewise."""
         checkpoint.write(self.slots_saver, self.session, path)
+
+    @property
+    def on_gpu(self):
+        """Whether TensorFlow has found a GPU."""
+        return any(device.device_type == 'GPU' for device in self.session.list_devices())
 
     def close(self):
         self.session.close()

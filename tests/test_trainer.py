@@ -110,12 +110,29 @@ def test_a_disk_that_takes_no_more_leaves_nothing_behind(new_trainer, tmp_path, 
     def save(session, path, **_):
         with open(path + '.data-00000-of-00001.tempstate123', 'w') as file:
             file.write('half')
-        raise tf.errors.ResourceExhaustedError(None, None, 'No space left on device\n...')
+        message = (
+            f'Graph execution error:\n\nNode: ...\n{path}; No space left on device\n\t [[...]]'
+        )
+        raise tf.errors.ResourceExhaustedError(None, None, message)
 
     monkeypatch.setattr(trainer.weights_saver, 'save', save)
     with pytest.raises(OSError, match=r'^cannot write .*model-1: No space left on device$'):
         trainer.save_weights(str(tmp_path / 'model-1'))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_that_does_not_suffice_is_one_line_with_what_helps(new_trainer, monkeypatch):
+    trainer = new_trainer()
+
+    def run(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating tensor')
+
+    monkeypatch.setattr(trainer.group, 'run', run)
+    message = '2 windows of 16 tokens at a time: lower --batch_size'
+    with pytest.raises(ValueError, match=message):
+        trainer.step(1, [batch(0)])
+    with pytest.raises(ValueError, match=message):
+        trainer.validate([(np.zeros([2, 17]), np.ones([2, 16]))])
 
 
 def test_a_step_tells_whether_to_stop(new_trainer):
