@@ -15,7 +15,7 @@ help:
 	@echo 'make demo-model  train the bundled model again (an hour or two)'
 
 sample: $(VENV)/.run
-	$(BIN)/python src/generate_unconditional_samples.py --model_name demo --nsamples 2 --length 60 --seed 0
+	$(BIN)/python src/generate_unconditional_samples.py --model_name demo --nsamples 2 --length 60 --top_k 40 --seed 0
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q

@@ -51,6 +51,8 @@ def write(saver, session, path):
     """
     try:
         saver.save(session, path, write_meta_graph=False, write_state=False)
+        for name in files_of(path):
+            sync(name)
     except tf.errors.OpError as error:
         remove(path)
         raise OSError(f'cannot write {path}: {reason(error)}') from error
@@ -61,8 +63,18 @@ def write(saver, session, path):
 
 def remove(path):
     """Remove a checkpoint, and what is left of one that was being written."""
-    for name in glob.glob(glob.escape(path) + '.*'):
+    for name in files_of(path):
         os.remove(name)
+
+
+def files_of(path):
+    return glob.glob(glob.escape(path) + '.*')
+
+
+def sync(path):
+    """Have a file on the disk before its name is used: a power failure may come."""
+    with open(path, 'rb+') as file:
+        os.fsync(file.fileno())
 
 
 def name_weights(folder, name):
@@ -70,6 +82,8 @@ def name_weights(folder, name):
     path = os.path.join(folder, 'checkpoint')
     with open(path + '.new', 'w', encoding='utf-8', newline='\n') as file:
         file.write(f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n')
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(path + '.new', path)
 
 

@@ -24,7 +24,8 @@ def dropout(rate, seed):
         name = f'{tf.get_variable_scope().name}/{place}'
         own_seed = seed + [0, zlib.crc32(name.encode()) - 2**31]
         kept = tf.random.stateless_uniform(tf.shape(x), own_seed) >= rate
-        return tf.where(kept, x / (1 - rate), tf.zeros_like(x))
+        scaled = tf.cast(x, tf.float32) / (1 - rate)  # bfloat16 has no 0.9
+        return tf.where(kept, tf.cast(scaled, x.dtype), tf.zeros_like(x))
 
     functions.append(drop if rate else lambda x, place: x)
     try:

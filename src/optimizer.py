@@ -66,11 +66,13 @@ class AdamW:
 
 
 def slot(variable, name):
-    """A variable of zeros beside another, outside of the model's own scope."""
+    """A variable of zeros beside another, which must have its value when this gets one.
+
+    Plain zeros become constants of the graph where they are small enough, and stay in memory.
+    """
     return tf.get_variable(
         f'optimizer/{variable.op.name}/{name}',
-        variable.shape,
-        initializer=tf.zeros_initializer(),
+        initializer=tf.zeros_like(variable, optimize=False),
         trainable=False,
         collections=[tf.GraphKeys.LOCAL_VARIABLES],
     )

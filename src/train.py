@@ -11,7 +11,17 @@ from model_files import expand
 from settings import check_whole
 from training_loop import Routine, TrainingLoop
 from training_plan import TrainingPlan, check_number
-from training_setup import check_setup, find_origin, held, is_encoded, open_text, write_setup
+from training_setup import (
+    check_setup,
+    find_origin,
+    fingerprint,
+    held,
+    is_encoded,
+    open_text,
+    write_setup,
+)
+
+GIVE_UP = 24 * 3600  # seconds that workers wait for what the first does alone, such as validation
 
 
 def train(
@@ -117,7 +127,7 @@ def train(
     plan = make_plan(flags, origin.hparams.n_ctx)
     names = ('start', 'vocabulary', 'validation', 'validation_data')
     settings = {**plan.values(), **sizes, **{name: flags[name] for name in names}}
-    settings |= {'data': list(data), 'processes': n_workers}
+    settings |= {'data': list(data), 'text': fingerprint(data), 'processes': n_workers}
     check_setup(origin, settings)
     if origin.step >= steps:
         print(f'{origin.folder}: {origin.step} steps are done already', file=sys.stderr)
@@ -141,8 +151,8 @@ def train(
             from trainer import Trainer
             from training_run import TrainingRun
 
-            group = stack.enter_context(Group(workers, task, session_config()))
-            group.check_same('the settings', repr((plan, origin.hparams, origin.step)))
+            group = stack.enter_context(Group(workers, task, session_config(), timeout=GIVE_UP))
+            group.check_same('the settings', repr((settings, origin.hparams, origin.step)))
             trainer = Trainer(
                 origin.hparams,
                 plan,

@@ -34,11 +34,12 @@ def train_encoder(
     Needs Hugging Face's tokenizers (pip install tokenizers). The same text always gives the same
     vocabulary. Reads the text twice: to learn, and to tell how many bytes a token stands for.
 
-    name: the model's folder; it may be there, but not with a vocabulary in it.
-    sources: the text to learn from, one or more: .txt or .jsonl files, folders or globs.
-    n_vocab: tokens in all: 256 bytes, the merges, and <|endoftext|>.
-    models_dir: the folder of all models.
-    min_frequency: merge no pair that is rarer than this; then there may be fewer tokens.
+    Args:
+        name: the model's folder; it may be there, but not with a vocabulary in it.
+        sources: the text to learn from, one or more: .txt or .jsonl files, folders or globs.
+        n_vocab: tokens in all: 256 bytes, the merges, and <|endoftext|>.
+        models_dir: the folder of all models.
+        min_frequency: merge no pair that is rarer than this; then there may be fewer tokens.
     """
     check_whole('n_vocab', n_vocab, least=N_NOT_MERGED, below=2**24)
     check_whole('min_frequency', min_frequency, least=1, below=2**31)

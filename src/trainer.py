@@ -14,6 +14,8 @@ import optimizer
 from engine import Engine
 from recompute import recomputed_block
 
+GATHER_GRADIENT = 'GatherInFloat32'
+
 
 class Trainer:
     """Trains a model in a graph and a session of its own; use it in a `with` block.
@@ -52,13 +54,16 @@ class Trainer:
         self.rate = tf.placeholder(tf.float32, [], 'rate')
         self.stop = tf.placeholder(tf.float32, [], 'stop')
 
-        # One getter for both towers: master weights are float32, the model may read them rounded.
-        with tf.variable_scope('', custom_getter=reads_as(self.plan.dtype)):
+        # Weights are float32; only in training the model may read them rounded.
+        with (
+            tf.variable_scope('', custom_getter=reads_as(self.plan.dtype)),
+            self.graph.gradient_override_map({'GatherV2': GATHER_GRADIENT}),
+        ):
             with dropping.dropout(self.plan.dropout, self.dropout_seed):
                 mean_loss, gradients = self._differentiate()
-            outputs = model.model(self.hparams, self.inputs, reuse=True)
-            losses = loss.token_losses(outputs, self.targets)
-            self.validation = tf.reduce_sum(losses * self.weights)
+        outputs = model.model(self.hparams, self.inputs, reuse=True)
+        losses = loss.token_losses(outputs, self.targets)
+        self.validation = tf.reduce_sum(losses * self.weights)
 
         quantities = [mean_loss, self.stop, *gradients]
         if self.plan.accumulate > 1:
@@ -125,7 +130,7 @@ class Trainer:
             feed[self.dropout_seed] = [self.plan.seed, batch % 2**31]
             feed[self.inputs], feed[self.targets] = inputs, targets
             if self.plan.accumulate > 1:
-                self._run(self.collect if i else self.collect_first, feed)
+                self._run(self.collect if i else self.collect_first, feed, alone=True)
         results = self._run(self.results, feed)
         return {
             'loss': float(results['loss']),
@@ -133,8 +138,11 @@ class Trainer:
             'stop': bool(results['stop'] > 0),
         }
 
-    def _run(self, fetches, feed):
+    def _run(self, fetches, feed, alone=False):
+        """Run something in all processes, or in this one alone."""
         try:
+            if alone:
+                return self.session.run(fetches, feed)
             return self.group.run(self.session, fetches, feed)
         except tf.errors.ResourceExhaustedError as error:
             raise ValueError(
@@ -151,7 +159,7 @@ class Trainer:
         total = n = 0.0
         for rows, weights in batches:
             feed = {self.inputs: rows[:, :-1], self.targets: rows[:, 1:], self.weights: weights}
-            total += float(self._run(self.validation, feed))
+            total += float(self._run(self.validation, feed, alone=True))
             n += float(np.sum(weights))
         return total / n
 
@@ -176,6 +184,15 @@ class Trainer:
 
     def __exit__(self, *exception):
         self.close()
+
+
+@tf.RegisterGradient(GATHER_GRADIENT)
+def gather_gradient(op, dy):
+    """The gradient of an embedding, summed in float32: a frequent token has thousands of terms."""
+    table, ids, _ = op.inputs
+    rows = tf.reshape(tf.cast(dy, tf.float32), [-1, table.shape[1]])
+    sums = tf.math.unsorted_segment_sum(rows, tf.reshape(ids, [-1]), table.shape[0])
+    return tf.cast(sums, table.dtype), None, None
 
 
 def reads_as(dtype):

@@ -70,6 +70,7 @@ class TrainingLoop:
                     )
                     self.between(step, last=step == plan.steps or stop)
                 if stop:
+                    self.trainer.group.close()  # not before the first process has saved
                     raise KeyboardInterrupt
 
     def batches(self, step):

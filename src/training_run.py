@@ -12,6 +12,7 @@
 when all that it names is there, so a run may be killed at any time.
 """
 
+import contextlib
 import glob
 import json
 import math
@@ -86,7 +87,8 @@ class TrainingRun:
         Raises OSError if the disk does not take them; what was saved before then stays in use.
         """
         if self.events is not None:
-            self.events.flush()  # or a killed run would leave a gap
+            with disk_errors():
+                self.events.flush()  # or a killed run would leave a gap
         try:
             trainer.save_weights(self.path('model', step))
             trainer.save_slots(self.path('optimizer', step))
@@ -130,14 +132,25 @@ class TrainingRun:
         summary = tf.Summary(
             value=[tf.Summary.Value(tag=tag, simple_value=v) for tag, v in values.items()]
         )
-        self.events.add_summary(summary, step)
+        with disk_errors():
+            self.events.add_summary(summary, step)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
         if self.events is not None:
-            self.events.close()
+            with disk_errors():
+                self.events.close()
+
+
+@contextlib.contextmanager
+def disk_errors():
+    """Raise what TensorFlow's writer of events says of the disk as OSError."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise OSError(f'cannot write events: {checkpoint.reason(error)}') from error
 
 
 def parsed(line):

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import glob
+import hashlib
 import json
 import os
 import re
@@ -25,7 +26,7 @@ SIZES = 'hparams.json'
 # What decides which text a step reads and which variables there are: a run keeps these.
 FIXED = (
     *('start', 'vocabulary', 'n_ctx', 'n_embd', 'n_head', 'n_layer', 'train_only'),
-    *('data', 'validation', 'validation_data', 'window', 'seed'),
+    *('data', 'text', 'validation', 'validation_data', 'window', 'seed'),
     *('batch_size', 'accumulate', 'processes'),
 )
 
@@ -98,7 +99,7 @@ def continued(folder, name, models_dir, step):
         step,
         weights=os.path.join(folder, f'model-{step}'),
         slots=os.path.join(folder, f'optimizer-{step}'),
-        remedy=f'to start anew, remove {folder}',
+        remedy=f'{folder}/checkpoint may name an older step; to start anew, remove {folder}',
     )
 
 
@@ -213,6 +214,14 @@ def is_encoded(data):
     return len(data) == 1 and os.path.isfile(os.path.join(data[0], corpus.DESCRIPTION))
 
 
+def fingerprint(data):
+    """What stands for the tokens of an encoded folder: of corpus.json, which counts them."""
+    if not is_encoded(data):
+        return None
+    with open(os.path.join(data[0], corpus.DESCRIPTION), 'rb') as file:
+        return hashlib.sha256(file.read()).hexdigest()[:16]
+
+
 def open_text(data, origin, validation, validation_data, seed):
     """The tokens to train on, those held out and how many bytes each stands for, both or None.
 
@@ -235,7 +244,9 @@ def open_text(data, origin, validation, validation_data, seed):
                 )
     description = read_description(folder, origin.encoder)
     train, held_out = (
-        corpus.open_tokens(os.path.join(folder, f'{split}.npy')) if split in description else None
+        corpus.open_tokens(os.path.join(folder, f'{split}.npy'), origin.encoder.n_vocab)
+        if split in description
+        else None
         for split in corpus.SPLITS
     )
     if held_out is None:

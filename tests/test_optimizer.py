@@ -29,7 +29,8 @@ def test_weights_follow_the_published_algorithm(size):
         step, rate = tf.placeholder(tf.float32, []), tf.placeholder(tf.float32, [])
         adam = AdamW(variables, beta1=0.9, beta2=0.95, weight_decay=0.3)
         update = adam.apply(fed, step, rate)
-        session.run([v.initializer for v in variables + adam.slots])
+        session.run([v.initializer for v in variables])
+        session.run([v.initializer for v in adam.slots])
         for t, r in enumerate(RATES, start=1):
             feed = {f: g[t - 1] for f, g in zip(fed, gradients, strict=True)}
             session.run(update, {step: t, rate: r} | feed)
