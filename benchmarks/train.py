@@ -102,8 +102,8 @@ def peak_memory():
 def ours(sizes, dtype, batch_size, window):
     """Functions from rows [B, W + 1] to their mean loss, by the name of the workload."""
     from collective import Group
-    from engine import session_config
     from hparams import HParams
+    from tf_session import session_config
     from trainer import Trainer
     from training_plan import TrainingPlan
 

@@ -8,6 +8,7 @@ from tqdm import tqdm
 import command_line
 import corpus
 from model_files import expand, load_encoder
+from text_files import find_files
 
 
 def encode_corpus(
@@ -37,7 +38,7 @@ def encode_corpus(
     if not sources:
         raise ValueError('name at least one source: a file, a folder or a pattern')
     held_out = None if validation_data is None else [validation_data]
-    total = size(corpus.find_files([*sources, *(held_out or [])]))
+    total = size(find_files([*sources, *(held_out or [])]))
     encoder = load_encoder(model_name, expand(models_dir))
     with tqdm(total=total, unit='B', unit_scale=True, disable=None) as bar:
         written = corpus.encode_corpus(

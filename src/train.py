@@ -6,9 +6,9 @@ import dataclasses
 import sys
 
 import command_line
-import corpus
 from model_files import expand
 from settings import check_whole
+from token_windows import Windows
 from training_loop import Routine, TrainingLoop
 from training_plan import TrainingPlan, check_number
 from training_setup import (
@@ -134,43 +134,53 @@ def train(
         return
 
     with contextlib.ExitStack() as stack:
-        writes = task == 0
-        if writes:
+        if task == 0:  # the others write nothing
             stack.enter_context(held(origin.folder))
         tokens, held_out, token_bytes = open_text(data, origin, validation, validation_data, seed)
-        windows = corpus.Windows(tokens, plan.window, seed)
+        windows = Windows(tokens, plan.window, seed)
         if held_out is not None and validate_tokens is not None:
             held_out = held_out[:validate_tokens]
-        if writes:
+        if task == 0:
             write_setup(origin, settings)
-
-        with command_line.quiet(), command_line.no_garbage_collection():
-            command_line.load_cuda_solver()
-            from collective import Group
-            from engine import session_config
-            from trainer import Trainer
-            from training_run import TrainingRun
-
-            group = stack.enter_context(Group(workers, task, session_config(), timeout=GIVE_UP))
-            group.check_same('the settings', repr((settings, origin.hparams, origin.step)))
-            trainer = Trainer(
-                origin.hparams,
-                plan,
-                group,
-                origin.encoder if writes and sample_every else None,
-                weights=origin.weights,
-                slots=origin.slots,
-                remedy=origin.remedy,
-            )
-        stack.enter_context(trainer)
-        command_line.note_idle_gpu(trainer.on_gpu)
-        run = None
-        if writes:
-            run = stack.enter_context(TrainingRun(origin.folder, keep, origin.step))
+        samples = task == 0 and sample_every is not None
+        trainer = start_trainer(stack, origin, plan, settings, workers, task, samples)
+        run = start_run(stack, origin, keep) if task == 0 else None
         routine = Routine(validate_every, save_every, sample_every, sample_length)
         loop = TrainingLoop(trainer, run, windows, routine, held_out, token_bytes)
         with command_line.deferred_interrupts() as pressed:
             loop(origin.step + 1, pressed)
+
+
+def start_trainer(stack, origin, plan, settings, workers, task, samples):
+    """Load TensorFlow, meet the other workers and build the training graph.
+
+    stack: what closes it all.  settings: those that must be the same in all workers.
+    """
+    with command_line.quiet(), command_line.no_garbage_collection():
+        command_line.load_cuda_solver()
+        from collective import Group
+        from tf_session import session_config
+        from trainer import Trainer
+
+        group = stack.enter_context(Group(workers, task, session_config(), timeout=GIVE_UP))
+        group.check_same('the settings', repr((settings, origin.hparams, origin.step)))
+        trainer = Trainer(
+            origin.hparams,
+            plan,
+            group,
+            origin.encoder if samples else None,
+            weights=origin.weights,
+            slots=origin.slots,
+            remedy=origin.remedy,
+        )
+    command_line.note_idle_gpu(trainer.on_gpu)
+    return stack.enter_context(trainer)
+
+
+def start_run(stack, origin, keep):
+    from training_run import TrainingRun  # TensorFlow is loaded by now
+
+    return stack.enter_context(TrainingRun(origin.folder, keep, origin.step))
 
 
 def check_routine(flags):

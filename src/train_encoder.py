@@ -12,10 +12,10 @@ import tempfile
 from tqdm import tqdm
 
 import command_line
-from corpus import find_files, read_documents
 from encoder import BOUNDARY, END_OF_TEXT, PATTERN, Encoder, bytes_to_unicode
 from model_files import expand, folder_of
 from settings import check_whole
+from text_files import find_files, read_documents
 
 VOCABULARY = ('encoder.json', 'vocab.bpe')
 N_NOT_MERGED = 256 + 1  # the bytes and <|endoftext|>

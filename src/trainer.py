@@ -13,11 +13,12 @@ import model
 import optimizer
 from engine import Engine
 from recompute import recomputed_block
+from tf_session import SessionOwner
 
 GATHER_GRADIENT = 'GatherInFloat32'
 
 
-class Trainer:
+class Trainer(SessionOwner):
     """Trains a model in a graph and a session of its own; use it in a `with` block.
 
     hparams: HParams.  plan: training_plan.TrainingPlan.
@@ -154,7 +155,7 @@ class Trainer:
     def validate(self, batches):
         """Mean loss in nats of the tokens whose weight is 1, without dropout.
 
-        batches: of rows int32 [B, W + 1] and weights float32 [B, W] (corpus.sequential).
+        batches: of rows int32 [B, W + 1] and weights float32 [B, W] (token_windows.sequential).
         """
         total = n = 0.0
         for rows, weights in batches:
@@ -170,20 +171,6 @@ class Trainer:
     def save_slots(self, path):
         """Write the optimizer's variables as a checkpoint. Raises OSError likewise."""
         checkpoint.write(self.slots_saver, self.session, path)
-
-    @property
-    def on_gpu(self):
-        """Whether TensorFlow has found a GPU."""
-        return any(device.device_type == 'GPU' for device in self.session.list_devices())
-
-    def close(self):
-        self.session.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.close()
 
 
 @tf.RegisterGradient(GATHER_GRADIENT)

@@ -8,7 +8,7 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-import corpus
+import token_windows
 from settings import Settings
 
 
@@ -26,7 +26,7 @@ class TrainingLoop:
     """Trains to the end of the plan.
 
     run: TrainingRun, at the step to go on from; None in all processes of a group but the first.
-    windows: corpus.Windows to train on.
+    windows: token_windows.Windows to train on.
     held_out: tokens to validate on, or None.  token_bytes: how many bytes of text each stands for.
     """
 
@@ -83,7 +83,7 @@ class TrainingLoop:
             inputs = rows[:, :-1]
             if plan.noise:
                 n_vocab = self.trainer.hparams.n_vocab
-                inputs = corpus.noisy(inputs, plan.noise, n_vocab, plan.seed, first)
+                inputs = token_windows.noisy(inputs, plan.noise, n_vocab, plan.seed, first)
             yield inputs, rows[:, 1:]
 
     def between(self, step, last):
@@ -98,7 +98,7 @@ class TrainingLoop:
 
     def validate(self, step):
         plan = self.plan
-        batches = corpus.sequential(self.held_out, plan.window, plan.batch_size)
+        batches = token_windows.sequential(self.held_out, plan.window, plan.batch_size)
         loss = self.trainer.validate(batches)
         self.check_finite(step, loss)
         bits = loss / math.log(2) / self.token_bytes

@@ -17,6 +17,8 @@ from encoder import Encoder, get_encoder
 from file_lock import HELD, lock
 from hparams import HParams, read_hparams
 from model_files import find_model, folder_of, load_encoder, remedy, weights
+from text_files import find_files
+from token_windows import open_tokens
 
 SETUP = 'training.json'  # in the folder of a run: how it was started
 CORPUS = 'corpus'  # in the folder of a run: its text as tokens
@@ -152,7 +154,7 @@ def check_setup(origin, settings):
     """
     if not origin.step:
         if not is_encoded(settings['data']):
-            corpus.find_files(settings['data'])
+            find_files(settings['data'])
         return
     before = read_setup(origin.folder)
     changed = {n: before[n] for n in settings if n in before and before[n] != settings[n]}
@@ -244,7 +246,7 @@ def open_text(data, origin, validation, validation_data, seed):
                 )
     description = read_description(folder, origin.encoder)
     train, held_out = (
-        corpus.open_tokens(os.path.join(folder, f'{split}.npy'), origin.encoder.n_vocab)
+        open_tokens(os.path.join(folder, f'{split}.npy'), origin.encoder.n_vocab)
         if split in description
         else None
         for split in corpus.SPLITS

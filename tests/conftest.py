@@ -7,11 +7,13 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
 
 import command_line
+from encoder import END_OF_TEXT, Encoder, bytes_to_unicode
 
 # TensorFlow's messages would bury those of pytest.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
@@ -94,6 +96,27 @@ def call(capsys):
     return run
 
 
+def byte_encoder(end=256):
+    """An encoder whose ids are the bytes of the text, so that expected files can be spelled out."""
+    ids = {char: byte for byte, char in bytes_to_unicode().items()}
+    return Encoder(ids | ({} if end is None else {END_OF_TEXT: end}), [])
+
+
+def write_lines(path, documents):
+    lines = [json.dumps({'text': document}) + '\n' for document in documents]
+    path.write_text(''.join(lines), encoding='utf-8')
+    return path
+
+
+def peak_memory(function):
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 ENGINES = {}
 
 
@@ -116,7 +139,7 @@ def fast_start(monkeypatch):
 @pytest.fixture
 def no_tensorflow(monkeypatch):
     """Fail a test that imports TensorFlow."""
-    for name in ('engine', 'tensorflow', 'tensorflow.compat.v1'):
+    for name in ('collective', 'engine', 'tf_session', 'tensorflow', 'tensorflow.compat.v1'):
         monkeypatch.setitem(sys.modules, name, None)
 
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from conftest import REFERENCE, check_cache_is_not_copied
 
-from engine import CACHE_STEP, Engine, session_config
+from engine import CACHE_STEP, Engine
 from settings import Settings
 
 
@@ -111,10 +111,6 @@ def test_too_little_memory_is_one_line(engine, monkeypatch):
     monkeypatch.setattr(engine.session, 'run', exhausted)
     with pytest.raises(ValueError, match='not enough memory for 3 texts'):
         next(engine.stream(PROMPTS, Settings(length=1)))
-
-
-def test_gpu_memory_is_taken_as_it_is_needed():
-    assert session_config().gpu_options.allow_growth
 
 
 def test_a_text_may_fill_the_context_and_one_token_more(engine):

@@ -9,13 +9,13 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import checkpoint
-import corpus
 import dropping
 import loss
 import model
+import token_windows
 from collective import Group
-from engine import session_config
 from hparams import HParams
+from tf_session import session_config
 from trainer import Trainer
 from training_plan import TrainingPlan
 
@@ -76,7 +76,7 @@ def train(plan, weights):
     """The losses of all steps, the norms of their gradients, and the loss of HELD_OUT behind."""
     with Trainer(HPARAMS, plan, Group(None, 0, session_config()), None, weights) as trainer:
         results = [trainer.step(step, batches(plan, step)) for step in range(1, plan.steps + 1)]
-        rows = corpus.sequential(HELD_OUT, plan.window, plan.batch_size)
+        rows = token_windows.sequential(HELD_OUT, plan.window, plan.batch_size)
         validation = trainer.validate(rows)
     return (
         [result['loss'] for result in results],

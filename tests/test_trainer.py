@@ -4,9 +4,9 @@ import tensorflow.compat.v1 as tf
 
 from collective import Group
 from encoder import get_encoder
-from engine import session_config
 from hparams import HParams
 from settings import Settings
+from tf_session import session_config
 from trainer import Trainer
 from training_plan import TrainingPlan
 
@@ -47,29 +47,6 @@ def test_recomputed_layers_give_the_same_losses(new_trainer):
     plain = losses(new_trainer(**with_dropout))
     assert losses(new_trainer(**with_dropout, recompute=True)) == pytest.approx(plain, rel=1e-6)
     assert plain != pytest.approx(losses(new_trainer()), rel=1e-3)
-
-
-def peak(trainer):
-    """The most bytes that a step has in use at a time."""
-    inputs, targets = batch(0, trainer.plan.batch_size)
-    feed = {trainer.inputs: inputs, trainer.targets: targets, trainer.stop: 0}
-    feed |= {trainer.dropout_seed: [0, 0], trainer.number: 1, trainer.rate: 0}
-    metadata = tf.RunMetadata()
-    options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
-    trainer.session.run(trainer.results, feed, options=options, run_metadata=metadata)
-    records = [
-        (record.alloc_micros, record.alloc_bytes)
-        for device in metadata.step_stats.dev_stats
-        for node in device.node_stats
-        for memory in node.memory
-        for record in memory.allocation_records
-    ]
-    return np.cumsum([n_bytes for _, n_bytes in sorted(records)]).max()
-
-
-def test_recomputed_layers_keep_less_for_the_way_back(new_trainer):
-    sizes = {'n_layer': 6, 'batch_size': 64}
-    assert peak(new_trainer(**sizes, recompute=True)) < 0.5 * peak(new_trainer(**sizes))
 
 
 def test_accumulated_batches_are_one_larger_batch(new_trainer):

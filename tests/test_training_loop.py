@@ -8,7 +8,7 @@ import types
 import numpy as np
 import pytest
 
-import corpus
+import token_windows
 from training_loop import Routine, TrainingLoop, perplexity
 from training_plan import TrainingPlan
 
@@ -76,7 +76,7 @@ def train(plan, routine=NEVER, held_out=None, first_step=1, step_saved=0, presse
     """Train with stand-ins; returns what was done, also if it ended with an exception."""
     log = Log(plan, **options)
     run = Run(log, step_saved) if log.group.rank == 0 else None
-    windows = corpus.Windows(TOKENS, plan.window, plan.seed)
+    windows = token_windows.Windows(TOKENS, plan.window, plan.seed)
     loop = TrainingLoop(log, run, windows, routine, held_out, token_bytes=4.0)
     log.run, log.error = run, None
     try:
@@ -94,7 +94,7 @@ def plan_of(**settings):
 
 
 def test_steps_read_the_windows_of_the_text_in_order():
-    rows = corpus.Windows(TOKENS, WINDOW, seed=3).rows(0, 3 * 2 * 2)
+    rows = token_windows.Windows(TOKENS, WINDOW, seed=3).rows(0, 3 * 2 * 2)
     log = train(plan_of(accumulate=2, seed=3))
     inputs = [inputs for step in log.batches for inputs, _ in step]
     targets = [targets for step in log.batches for _, targets in step]
@@ -153,7 +153,7 @@ def test_each_step_is_recorded_before_anything_else():
 
 def test_validation_reads_all_held_out_tokens_without_noise(capsys):
     log = train(plan_of(noise=0.5), held_out=TOKENS[50:73], validation=math.log(20))
-    expected = list(corpus.sequential(TOKENS[50:73], WINDOW, 2))
+    expected = list(token_windows.sequential(TOKENS[50:73], WINDOW, 2))
     for (rows, weights), (theirs, their_weights) in zip(log.validated[0], expected, strict=True):
         np.testing.assert_array_equal(rows, theirs)
         np.testing.assert_array_equal(weights, their_weights)

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-import corpus
 import encode_corpus
+import token_windows
 import training_setup
 from hparams import HParams
 from training_setup import (
@@ -366,4 +366,7 @@ def test_a_corpus_in_the_current_folder_is_not_taken_for_several_texts(
 def test_tokens_are_read_from_disk_as_they_are_needed(origin, text):
     tokens, held_out, _ = open_text([str(text)], origin, 0.25, None, 0)
     assert isinstance(tokens, np.memmap) and isinstance(held_out, np.memmap)
-    assert tokens.dtype == np.uint16 and corpus.Windows(tokens, 16).rows(0, 2).shape == (2, 17)
+    assert tokens.dtype == np.uint16 and token_windows.Windows(tokens, 16).rows(0, 2).shape == (
+        2,
+        17,
+    )
