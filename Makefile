@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help sample test test-slow test-peers lint bench demo-model clean
+.PHONY: help sample test test-slow test-peers lint bench bench-full demo-model clean
 
 help:
 	@echo 'make sample      sample from the bundled model'
@@ -11,7 +11,8 @@ help:
 	@echo 'make test-slow   run those at full size'
 	@echo 'make test-peers  compare with PyTorch, transformers and tokenizers'
 	@echo 'make lint        check style'
-	@echo 'make bench       measure decoding, training and tokenizing against other engines'
+	@echo 'make bench       measure tokenizing, decoding, scoring and training against other engines'
+	@echo 'make bench-full  the same, more of it and more often (half an hour or more)'
 	@echo 'make demo-model  train the bundled model again (an hour or two)'
 
 sample: $(VENV)/.run
@@ -21,7 +22,7 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -m 'slow and not peers'
 
 test-peers: $(VENV)/.peers
 	$(BIN)/python -m pytest -q -m peers
@@ -31,8 +32,15 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 
 bench: $(VENV)/.peers
+	$(BIN)/python benchmarks/encode.py --repeats 3
+	$(BIN)/python benchmarks/decode.py --quick --workloads 1x1+128 --engines ours,ours-int8,ctranslate2-int8,transformers,concat
+	$(BIN)/python benchmarks/score.py --workloads 1x1024 --repeats 2
+	$(BIN)/python benchmarks/train.py --dtypes float32 --workloads train --steps 1 --repeats 1
+
+bench-full: $(VENV)/.peers
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/decode.py
+	$(BIN)/python benchmarks/score.py
 	$(BIN)/python benchmarks/train.py
 
 # The recipe of models/demo. After an interruption it goes on where it was.

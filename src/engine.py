@@ -1,55 +1,24 @@
 """The generation engine: one model, one graph and one session that serve many requests."""
 
-import os
 import time
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 import cache as kv
-import checkpoint
 import sample
-from hparams import read_hparams
-from model_files import find_model, load_encoder, remedy, weights
+from model_session import ModelSession
 from settings import check_fits
-from tf_session import SessionOwner, session_config
 
+READ_AT_ONCE = 128  # tokens of a prompt: attention to all that comes behind them is spared
 CACHE_STEP = 128  # the cache grows by so many slots: attention reads what is allocated
 
 
-class Engine(SessionOwner):
+class Engine(ModelSession):
     """Generates text with one model; use it in a `with` block, or close() it.
 
-    model_name, models_dir: as the scripts take them.
-    encoder: the model's tokenizer, if it has been loaded already; an attribute like hparams.
-    Raises ValueError, with what would help, if the model is not there or damaged.
+    It is made, and fails, as ModelSession says.
     """
-
-    def __init__(self, model_name='124M', models_dir='models', encoder=None):
-        folder = find_model(model_name, models_dir)
-        self.encoder = encoder or load_encoder(model_name, models_dir)
-        self.hparams = read_hparams(os.path.join(folder, 'hparams.json'))
-        if len(self.encoder.encoder) != self.hparams.n_vocab:
-            raise ValueError(
-                f'{folder} has {len(self.encoder.encoder)} tokens in encoder.json '
-                f'but n_vocab={self.hparams.n_vocab} in hparams.json; '
-                + remedy(model_name, models_dir)
-            )
-        self.graph = tf.Graph()
-        with self.graph.as_default():
-            self._build()
-            self.session = tf.Session(config=session_config())
-            try:
-                checkpoint.restore(
-                    self.session,
-                    weights(folder),
-                    tf.trainable_variables(),
-                    remedy(model_name, models_dir),
-                )
-            except BaseException:
-                self.close()
-                raise
-        self.graph.finalize()
 
     @classmethod
     def sharing(cls, session, hparams, encoder):
@@ -63,8 +32,11 @@ class Engine(SessionOwner):
         engine._build()
         return engine
 
-    def _build(self):
-        """Define what sessions run: reset and grow a cache in variables, decode with it."""
+    def _build(self, getter=None):
+        """Define what sessions run: reset and grow a cache in variables, decode with it.
+
+        getter: as from `stored_as`, for weights that are not in float32 variables.
+        """
         self.batch = tf.placeholder(tf.int32, [], 'batch')
         self.capacity = tf.placeholder(tf.int32, [], 'capacity')
         empty = kv.empty_cache(self.hparams, self.batch, self.capacity)
@@ -91,7 +63,7 @@ class Engine(SessionOwner):
             end_token=tf.placeholder(tf.int32, [], 'end_token'),
         )
         # Caching reads each variable once for a run instead of once for a token.
-        with tf.variable_scope('', caching_device=lambda op: op.device):
+        with tf.variable_scope('', custom_getter=getter, caching_device=lambda op: op.device):
             self.decode, _ = sample.decode(self.hparams, self.state, self.n, self.knobs)
 
     def stream(self, prompts, settings, first_sample=0, chunk_seconds=0.1):
@@ -120,7 +92,7 @@ class Engine(SessionOwner):
         unread = np.array([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
         end_token = self.encoder.end_of_text if settings.stop_at_end else None
         slots = width + settings.length - 1  # the last token is never read
-        capacity = min(width + CACHE_STEP, slots)
+        capacity = min(min(width, READ_AT_ONCE) + CACHE_STEP, slots)
         feed = {
             self.state.padding: width - lengths,
             self.knobs.temperature: settings.temperature,
@@ -136,21 +108,26 @@ class Engine(SessionOwner):
         finished = np.zeros(len(prompts), bool)
         slot, step, n = 0, 0, 1
         while step < settings.length and not finished.all():
-            if slot + unread.shape[1] > capacity:
-                capacity = min(capacity + CACHE_STEP, slots)
+            part, rest = unread[:, :READ_AT_ONCE], unread[:, READ_AT_ONCE:]
+            behind = slot + part.shape[1]
+            if behind > capacity:
+                capacity = min(behind + CACHE_STEP, slots)
                 self._run(self.grow, {self.capacity: capacity}, len(prompts))
-            feed[self.state.unread], feed[self.state.slot] = unread, slot
+            feed[self.state.unread], feed[self.state.slot] = part, slot
             feed[self.state.step], feed[self.state.finished] = step, finished
-            feed[self.n] = min(n, settings.length - step, capacity - slot - unread.shape[1] + 1)
+            feed[self.n] = min(n, settings.length - step, capacity - behind + 1)
             start = time.perf_counter()
             new = self._run(self.decode, feed, len(prompts))
+            if rest.shape[1]:  # of a prompt: what follows is known
+                unread, slot = rest, behind
+                continue
             seconds = (time.perf_counter() - start) / new.shape[1]
             yield new
             if self.request is not request:
                 raise ValueError('another request has begun: an engine serves one at a time')
             if end_token is not None:
                 finished |= (new == end_token).any(axis=1)
-            slot += unread.shape[1] + new.shape[1] - 1
+            slot = behind + new.shape[1] - 1
             step += new.shape[1]
             unread = new[:, -1:]
             # No more than a doubling: the first tokens are slow and say little of the others.

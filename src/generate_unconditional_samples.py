@@ -9,7 +9,7 @@ import command_line
 from hparams import read_hparams
 from model_files import expand, find_model, fingerprint, load_encoder
 from sample_file import SampleFile, seed_of
-from settings import Settings, check_fits, check_whole
+from settings import Settings, check_dtype, check_fits, check_whole
 
 
 def sample_model(
@@ -24,6 +24,7 @@ def sample_model(
     models_dir: str = 'models',
     output: str = None,
     stop_at_end: bool = False,
+    dtype: str = 'float32',
 ):
     """Generate text with a GPT-2 model from nothing.
 
@@ -42,9 +43,12 @@ def sample_model(
         models_dir: the folder of all models
         output: write a JSON record for each sample to this file instead of printing it
         stop_at_end: end a sample where the model ends the text
+        dtype: of the weights: float32 is exact; int8 is about twice as fast on x86 processors and
+            takes half the memory; bfloat16 is for processors with instructions for it
     """
     check_whole('nsamples', nsamples, least=0, remark='0 goes on without end')
     check_whole('batch_size', batch_size, least=1)
+    check_dtype(dtype)
     knobs = dict(temperature=temperature, top_k=top_k, top_p=top_p, stop_at_end=stop_at_end)
     Settings(length=1 if length is None else length, seed=seed, **knobs)
     models_dir = expand(models_dir)
@@ -58,13 +62,13 @@ def sample_model(
     if output is not None and seed is None:
         seed = seed_of(output)
     settings = Settings(length=length, seed=seed, **knobs)
-    origin = {'model': model_name, 'weights': fingerprint(folder)}
+    origin = {'model': model_name, 'weights': fingerprint(folder), 'dtype': dtype}
     sink = Terminal() if output is None else SampleFile(output, origin, settings.values())
     with sink:
         if nsamples and sink.written >= nsamples:
             print(f'{output} holds {sink.written} samples already', file=sys.stderr)
             return
-        with command_line.start_engine(model_name, models_dir, encoder) as engine:
+        with command_line.start_engine(model_name, models_dir, encoder, dtype) as engine:
             generate(engine, sink, settings, nsamples, batch_size)
 
 

@@ -34,8 +34,9 @@ def softmax(x, axis=-1):
 
 def gelu(x):
     """Gaussian error linear unit in its tanh form (Hendrycks & Gimpel 2016, section 2)."""
-    # x * x * x, not tf.pow: where TensorFlow rewrites graphs, it fuses products only.
-    return 0.5 * x * (1 + tf.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * (x * x * x))))
+    # (1 + tanh z) / 2 is the logistic function of 2z: six passes over x instead of nine.
+    c = np.sqrt(8 / np.pi)
+    return x * tf.sigmoid(x * (c + 0.044715 * c * tf.square(x)))
 
 
 def norm(x, scope, *, axis=-1, epsilon=1e-5):
@@ -78,6 +79,24 @@ def merge_states(x):
     return reshape_like(x, x, 2, [x.shape[-2].value * x.shape[-1].value])
 
 
+def product(x, w, *, transposed=False):
+    """Rows x [N, k] times a weight matrix: [N, m].
+
+    w: [k, m], transposed [m, k], or a matrix that knows how to multiply (matrices.py). One whose
+        shape is [1, k, m] is what the released checkpoints hold.
+    """
+    if not tf.is_tensor(w):
+        return w.product(x)
+    if w.shape.ndims == 3:
+        w = tf.squeeze(w, axis=0)
+    return tf.matmul(x, w, transpose_b=transposed)
+
+
+def rows(w, ids):
+    """Rows of a weight matrix [m, k] by their numbers: [..., k]."""
+    return tf.gather(w, ids) if tf.is_tensor(w) else w.rows(ids)
+
+
 def conv1d(x, scope, nf, *, w_init_stdev=0.02):
     """A linear layer, [..., nx] -> [..., nf]; the 2019 code saw it as a convolution of width 1."""
     with tf.variable_scope(scope):
@@ -85,7 +104,7 @@ def conv1d(x, scope, nf, *, w_init_stdev=0.02):
         initializer = tf.random_normal_initializer(stddev=w_init_stdev)
         w = tf.get_variable('w', [1, nx, nf], initializer=initializer)
         b = tf.get_variable('b', [nf], initializer=tf.zeros_initializer())
-        c = tf.matmul(tf.reshape(x, [-1, nx]), tf.squeeze(w, axis=0))
+        c = product(tf.reshape(x, [-1, nx]), w)
         # The bias is added behind the reshape: next to the product the two become one fused
         # kernel where TensorFlow rewrites graphs, which is slower for a single position.
         return reshape_like(c, x, 1, [nf]) + b
@@ -134,8 +153,16 @@ def attend(q, k, v, bias):
     """Scaled dot-product attention (Vaswani et al. 2017, eq. 1): [B, H, S, D]."""
     # Scaling q touches D numbers for each position, scaling the scores T of them.
     q = q * q.shape[-1].value ** -0.5
-    if q.shape[-2].value == 1:
-        return attend_once(q, k, v, bias)
+    n_new = shape_list(q)[-2]
+    if isinstance(n_new, int):  # else the graph's run tells: a loop reads prompts and tokens alike
+        return (attend_once if n_new == 1 else attend_all)(q, k, v, bias)
+    return tf.cond(
+        tf.equal(n_new, 1), lambda: attend_once(q, k, v, bias), lambda: attend_all(q, k, v, bias)
+    )
+
+
+def attend_all(q, k, v, bias):
+    """`attend` for many positions whose q is scaled."""
     w = softmax(tf.matmul(q, k, transpose_b=True) + bias)
     return tf.matmul(dropout(w, 'weights'), v)
 
@@ -247,16 +274,17 @@ def model(
         )
         # Rows are taken from the values: tf.gather on a variable itself turns every later read
         # of it, such as the last matmul's, into a copy.
-        wpe, wte = tf.convert_to_tensor(wpe), tf.convert_to_tensor(wte)
+        wpe = tf.convert_to_tensor(wpe)
+        wte = tf.convert_to_tensor(wte) if tf.is_tensor(wte) else wte
 
-        h = dropout(tf.gather(wte, X) + tf.gather(wpe, positions), 'embedding')
+        h = dropout(rows(wte, X) + rows(wpe, positions), 'embedding')
         presents = []
         for i in range(hparams.n_layer):
             h, present = layer(h, f'h{i}', past=pasts[i], hparams=hparams)
             presents.append(present)
         h = norm(h[:, -1:] if last_only else h, 'ln_f')
 
-        logits = tf.matmul(tf.reshape(h, [-1, hparams.n_embd]), wte, transpose_b=True)
+        logits = product(tf.reshape(h, [-1, hparams.n_embd]), wte, transposed=True)
         logits = reshape_like(logits, h, 1, [hparams.n_vocab])
         present = tf.stack(presents, axis=1)
         return {'logits': logits, 'present': present, 'hidden': h, 'wte': wte}

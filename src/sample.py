@@ -167,31 +167,27 @@ def decode(hparams, state, n, knobs):
     """
     end_token = tf.cast(knobs.end_token, tf.int32)
 
-    def step(unread, slot, n_done, finished):
-        logits = read(hparams, state, unread, slot)
-        token = next_token(logits, knobs, state.step + n_done)
-        token = tf.where(finished, tf.fill(tf.shape(token), end_token), token)
-        return token[:, None], tf.logical_or(finished, tf.equal(token, end_token))
-
-    def goes_on(new, slot, finished):
+    def goes_on(new, unread, slot, finished):
         return tf.logical_and(tf.shape(new)[1] < n, tf.logical_not(tf.reduce_all(finished)))
 
-    def body(new, slot, finished):
-        # Apart from the first, a step reads one token, and a graph that knows this runs faster.
-        token, finished = step(new[:, -1][:, None], slot, tf.shape(new)[1], finished)
-        return tf.concat([new, token], axis=1), slot + 1, finished
+    def body(new, unread, slot, finished):
+        logits = read(hparams, state, unread, slot)
+        token = next_token(logits, knobs, state.step + tf.shape(new)[1])
+        token = tf.where(finished, tf.fill(tf.shape(token), end_token), token)
+        finished = tf.logical_or(finished, tf.equal(token, end_token))
+        slot += model.shape_list(unread)[1]
+        return tf.concat([new, token[:, None]], axis=1), token[:, None], slot, finished
 
-    first, finished = step(state.unread, state.slot, 0, state.finished)
     batch = state.unread.shape[0]
-    new, slot, finished = tf.while_loop(
+    new, unread, slot, finished = tf.while_loop(
         goes_on,
         body,
-        [first, state.slot + model.shape_list(state.unread)[1], finished],
-        shape_invariants=[tf.TensorShape(s) for s in ([batch, None], [], [batch])],
+        [state.unread[:, :0], state.unread, state.slot, state.finished],
+        shape_invariants=[tf.TensorShape(s) for s in ([batch, None], [batch, None], [], [batch])],
         back_prop=False,
     )
     after = state._replace(
-        unread=new[:, -1:], slot=slot, step=state.step + tf.shape(new)[1], finished=finished
+        unread=unread, slot=slot, step=state.step + tf.shape(new)[1], finished=finished
     )
     return new, after
 

@@ -1,7 +1,7 @@
 """A JSONL file of samples, one record a line, that an interrupted run can continue. No TensorFlow.
 
 A record: {"sample": number from 1, "text", "tokens", "ended": whether the model ended the text,
-"seed", "model", "weights": which state of the model, "settings": {...}}.
+"seed", "model", "weights": which state of the model, "dtype", "settings": {...}}.
 """
 
 import json
@@ -22,7 +22,7 @@ def seed_of(path):
 class SampleFile:
     """Appends records to a file, which is new or was begun with the same model and settings.
 
-    origin: dict that says what makes the samples: "model" and "weights".
+    origin: dict that says what makes the samples: "model", "weights" and "dtype".
     settings: dict with the seed.
     written, tokens: how many samples the file holds, and how many tokens they have together.
     A last line that was cut off by a crash is dropped. Raises ValueError, and leaves the file as

@@ -5,6 +5,7 @@ import math
 import numbers
 import secrets
 
+DTYPES = ('float32', 'bfloat16', 'int8')  # that models can run in (matrices.py)
 MAX_TEMPERATURE = 1e30  # far beyond any use, and safely a float32
 
 
@@ -49,6 +50,12 @@ class Settings:
     def values(self):
         """All settings as a dict."""
         return dataclasses.asdict(self)
+
+
+def check_dtype(dtype):
+    """Raise ValueError unless models can run in it."""
+    if dtype not in DTYPES:
+        raise ValueError(f'dtype must be one of {", ".join(DTYPES)}, not {dtype!r}')
 
 
 def is_number(value):

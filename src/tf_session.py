@@ -23,8 +23,11 @@ class SessionOwner:
         self.close()
 
 
-def session_config():
-    """How the session runs; sets what only the environment can say, too."""
+def session_config(large_products=False):
+    """How the session runs; sets what only the environment can say, too.
+
+    large_products: whether hundreds of positions at a time are what it mostly multiplies.
+    """
     config = tf.ConfigProto()
     config.gpu_options.allow_growth = True  # take GPU memory as it is needed, not all of it
     # The operations of a step follow each other; a second thread to hand them to only costs
@@ -32,8 +35,9 @@ def session_config():
     config.inter_op_parallelism_threads = 1
     # Rewriting the graph takes 0.9 s before the first token, and no step was faster for it.
     config.graph_options.rewrite_options.disable_meta_optimizer = True
-    # oneDNN shares a product among the pool's threads; with the calling one as the last of them
-    # a step wakes one thread less for each: 6 % quicker, though prompts of 1,000 tokens take 10 %
-    # longer. Only the environment can say so, before the first product.
-    os.environ.setdefault('TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD', '1')
+    # oneDNN shares a product among the pool's threads. With the calling one as the last of them a
+    # step wakes one thread less for each: 6 % quicker; but large products take 8 to 10 % longer.
+    # Only the environment can say so, before the first product.
+    caller_thread = '0' if large_products else '1'
+    os.environ.setdefault('TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD', caller_thread)
     return config

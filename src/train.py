@@ -162,7 +162,9 @@ def start_trainer(stack, origin, plan, settings, workers, task, samples):
         from tf_session import session_config
         from trainer import Trainer
 
-        group = stack.enter_context(Group(workers, task, session_config(), timeout=GIVE_UP))
+        group = stack.enter_context(
+            Group(workers, task, session_config(large_products=True), timeout=GIVE_UP)
+        )
         group.check_same('the settings', repr((settings, origin.hparams, origin.step)))
         trainer = Trainer(
             origin.hparams,

@@ -23,7 +23,7 @@ import shutil
 import tensorflow.compat.v1 as tf
 
 import checkpoint
-from training_setup import replacing
+from whole_file import replacing
 
 KINDS = ('model', 'optimizer')
 SHARED = ('hparams.json', 'encoder.json', 'vocab.bpe')  # of a run and of its best model

@@ -19,6 +19,7 @@ from hparams import HParams, read_hparams
 from model_files import find_model, folder_of, load_encoder, remedy, weights
 from text_files import find_files
 from token_windows import open_tokens
+from whole_file import replacing
 
 SETUP = 'training.json'  # in the folder of a run: how it was started
 CORPUS = 'corpus'  # in the folder of a run: its text as tokens
@@ -195,20 +196,6 @@ def write_json(path, values):
     with replacing(path) as file:
         json.dump(values, file, indent=2)
         file.write('\n')
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """Open a file for writing that takes the place of `path` when it is complete."""
-    new = path + '.new'
-    try:
-        with open(new, 'w', encoding='utf-8', newline='\n') as file:
-            yield file
-        os.replace(new, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(new)
-        raise
 
 
 def is_encoded(data):

@@ -127,9 +127,10 @@ def fast_start(monkeypatch):
 
     new_engine = engine.Engine
 
-    def kept_engine(*model, encoder=None):
+    def kept_engine(model_name, models_dir, encoder=None, dtype='float32'):
+        model = model_name, models_dir, dtype
         if model not in ENGINES:
-            ENGINES[model] = new_engine(*model)
+            ENGINES[model] = new_engine(model_name, models_dir, encoder, dtype)
             ENGINES[model].close = lambda: None
         return ENGINES[model]
 
@@ -139,7 +140,8 @@ def fast_start(monkeypatch):
 @pytest.fixture
 def no_tensorflow(monkeypatch):
     """Fail a test that imports TensorFlow."""
-    for name in ('collective', 'engine', 'tf_session', 'tensorflow', 'tensorflow.compat.v1'):
+    ours = ('collective', 'engine', 'model_session', 'scorer', 'tf_session')
+    for name in (*ours, 'tensorflow', 'tensorflow.compat.v1'):
         monkeypatch.setitem(sys.modules, name, None)
 
 

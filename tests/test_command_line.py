@@ -56,6 +56,19 @@ def test_text_stays_as_it_was_typed(text):
     assert flags_of(text)['name'] == text
 
 
+def test_a_hyphen_alone_is_text_where_text_is_expected():
+    assert flags_of('-', '--number', '5')['name'] == '-'
+    assert flags_of('--number', '5', '-')['name'] == '-'
+    assert flags_of('--text', '-', 'x') | {'name': 'x'} == flags_of('x', '--text=-')
+    received = []
+
+    def function(*files: str, number=3):
+        received.extend([*files, number])
+
+    command_line.run(function, ['a', '-', 'b', '-', '--number', '4'])
+    assert received == ['a', '-', 'b', '-', 4]
+
+
 def test_text_may_look_like_a_flag_behind_an_equals_sign():
     for text in ('--x', '-x', '--number=3', '--', '--help', 'a=b'):
         assert flags_of(f'--text={text}')['text'] == text

@@ -17,6 +17,10 @@ SCRIPTS = {
     'train_encoder': 'train_encoder',
     'encode_corpus': 'encode_corpus',
     'fetch_text': 'fetch_text',
+    'score': 'score',
+    'evaluate': 'evaluate',
+    'report': 'report',
+    'download_data': 'download_data',
 }
 
 

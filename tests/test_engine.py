@@ -77,6 +77,84 @@ def test_the_cache_grows_without_changing_the_text(demo, monkeypatch):
     assert demo.generate(prompt, settings) == grown
 
 
+@pytest.mark.parametrize('size', [1, 4, 22, 23])
+def test_a_prompt_read_in_parts_gives_the_same_text(engine, monkeypatch, size):
+    settings = Settings(length=12, seed=4)
+    prompts = [list(range(100, 123)), [7, 8, 9]]
+    whole = engine.generate(prompts, settings)
+    run, widths = engine.session.run, []
+
+    def recorded(fetches, feed):
+        if engine.state.unread in feed:
+            widths.append(feed[engine.state.unread].shape[1])
+        return run(fetches, feed)
+
+    monkeypatch.setattr('engine.READ_AT_ONCE', size)
+    monkeypatch.setattr('engine.CACHE_STEP', 3)
+    monkeypatch.setattr(engine.session, 'run', recorded)
+    assert engine.generate(prompts, settings) == whole
+    assert max(widths) == size and sum(widths[: -(-23 // size)]) == 23
+
+
+@pytest.mark.parametrize('dtype', ['bfloat16', 'int8'])
+def test_another_dtype_gives_text_that_does_not_depend_on_the_batch(models_dir, dtype):
+    settings = Settings(length=20, seed=5)
+    prompts = [[15, 95], [464], [40, 11, 345, 82, 33]]
+    with Engine('demo', str(models_dir), dtype=dtype) as engine:
+        together = engine.generate(prompts, settings)
+        for i, prompt in enumerate(prompts):
+            assert engine.generate([prompt], settings, first_sample=i) == [together[i]]
+
+
+def test_a_dtype_that_is_none_is_refused(models_dir):
+    with pytest.raises(ValueError, match=r"one of float32, bfloat16, int8, not 'int4'"):
+        Engine('tiny', str(models_dir), dtype='int4')
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'of_layer', 'others'), [('float32', 146, 290), ('int8', 214, 317)]
+)
+def test_the_loop_has_no_more_operations_than_it_needs(dtype, of_layer, others, models_dir):
+    """Each costs microseconds: beside the products they are what a step of one row consists of."""
+    with Engine('demo', str(models_dir), dtype=dtype) as engine:
+        names = [op.name for op in engine.graph.get_operations() if op.name.startswith('while/')]
+        n_layer = engine.hparams.n_layer
+    in_a_layer = sum('/h0/' in name for name in names)
+    assert 50 < in_a_layer <= of_layer
+    assert len(names) - n_layer * in_a_layer <= others
+
+
+def test_a_step_allocates_the_same_whatever_the_cache_holds(demo, monkeypatch):
+    """But for the scores of attention, which are as many as there are slots."""
+
+    def allocated(capacity):
+        monkeypatch.setattr('engine.CACHE_STEP', capacity)
+        traced = []
+
+        def run(fetches, feed, run=tf.Session.run):
+            if fetches is not demo.decode:
+                return run(demo.session, fetches, feed)
+            metadata = tf.RunMetadata()
+            options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
+            new = run(demo.session, fetches, feed, options=options, run_metadata=metadata)
+            nodes = [n for d in metadata.step_stats.dev_stats for n in d.node_stats]
+            sizes = [m.total_bytes for node in nodes for m in node.memory]
+            traced.append((new.shape[1], sum(sizes)))
+            return new
+
+        with monkeypatch.context() as patch:
+            patch.setattr(demo.session, 'run', run)
+            list(demo.stream([[5]], Settings(length=capacity, seed=1), chunk_seconds=100))
+        tokens, size = traced[-1]
+        return size / tokens
+
+    few, many = allocated(32), allocated(128)
+    cache_of_a_layer = 96 * 2 * demo.hparams.n_embd * 4
+    scores = 96 * demo.hparams.n_layer * demo.hparams.n_head * 4 * 6
+    assert 0 < few
+    assert many - few < scores + cache_of_a_layer / 2
+
+
 def test_greedy_text_is_that_of_2019_however_it_is_cut(engine, monkeypatch):
     golden = np.load(REFERENCE / 'tiny' / 'golden.npz')
     P, greedy = int(golden['P']), golden['greedy']

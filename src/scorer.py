@@ -1,0 +1,485 @@
+"""Log-probabilities of text under a model: of documents, continuations and choices.
+
+Shapes: B rows in a batch, S slots in a row, N positions that are scored, E embedding, V vocabulary.
+
+What is scored is a window: tokens, of which the last ones are asked for and those before are only
+read. Windows of about one length run together, and only positions that are asked for get logits,
+a few hundred positions at a time.
+"""
+
+import collections
+import itertools
+import typing
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+import model
+from model_session import ModelSession
+from settings import check_whole
+
+TOKENS_AT_ONCE = 1024
+POSITIONS_AT_ONCE = 256  # whose logits are there together: 51 MB for 50,257 tokens
+BATCHES_IN_POOL = 64  # are sorted by length together
+
+
+class Window(typing.NamedTuple):
+    """tokens: what the model reads and, behind it, the last token that is asked for.
+    first: the first token that is scored, at least 1; those before are context only.
+    """
+
+    tokens: Sequence[int]
+    first: int
+
+
+class Scores(typing.NamedTuple):
+    """What a model gives to n tokens that follow each other.
+
+    logprobs: float32 [n], nats.  ranks: int32 [n], 1 for the likeliest token of all; of equally
+    likely ones the lower ids come first.  entropies: float32 [n], nats, of the distribution that
+    each token was drawn from.  Ranks and entropies are None where they were not asked for.
+    """
+
+    logprobs: np.ndarray
+    ranks: np.ndarray | None
+    entropies: np.ndarray | None = None
+
+    @property
+    def total(self):
+        """The log-probability of all of them, summed in float64."""
+        return float(self.logprobs.sum(dtype=np.float64))
+
+    @property
+    def greedy(self):
+        """Whether each is the likeliest token."""
+        return bool((self.ranks == 1).all())
+
+
+def windows_of(n_tokens, context, stride):
+    """Cut a sequence into windows that score each token but the first exactly once.
+
+    context: the most tokens that are read to predict one.  stride: tokens that each window but the
+    first scores; the fewer, the more context each of them has, and the longer it takes.
+    Returns a list of (start, end, first): the window is tokens[start:end], scored from `first` on.
+    With 11 tokens, context 4 and stride 2, where r is only read and s is scored (the last one of a
+    window is not read there):
+
+        tokens      0 1 2 3 4 5 6 7 8 9 10      start, end, first
+                    r s s s s                   0, 5, 1
+                        r r r s s               2, 7, 5
+                            r r r s s           4, 9, 7
+                                r r r s s       6, 11, 9
+
+    So a token is predicted from `context` - `stride` + 1 to `context` tokens, the very first ones
+    from fewer. The last window scores what is left, and reads a whole context all the same.
+    Raises ValueError unless 1 <= stride <= context.
+    """
+    check_whole('context', context, least=1)
+    check_whole('stride', stride, least=1, below=context + 1)
+    windows, first = [], 1
+    while first < n_tokens:
+        end = min(first + (stride if windows else context), n_tokens)
+        windows.append((max(end - context - 1, 0), end, first))
+        first = end
+    return windows
+
+
+def split_tokens(encoder, prompt, continuation):
+    """The tokens of a prompt and of what continues it, split from those of the whole text.
+
+    The whole is encoded at once, as the model has seen text: ' the' after 'in' is one token only
+    because no token spans the two. A token that begins in the prompt and ends behind it belongs to
+    the continuation, which is then scored with those characters.
+    """
+    tokens = encoder.encode(prompt + continuation)
+    room = len(prompt.encode('utf-8'))
+    for n, token in enumerate(tokens):
+        room -= len(encoder.decode_bytes([token]))
+        if room < 0:
+            return tokens[:n], tokens[n:]
+    return tokens, []
+
+
+class Scorer(ModelSession):
+    """Scores text with one model; use it in a `with` block, or close() it.
+
+    It is made, and fails, as ModelSession says.
+    tokens_at_once: what is read together, which memory grows with; a single row may be longer.
+
+    On a CPU a window's scores do not depend, to the last bit, on `tokens_at_once` nor on what
+    else is scored: each runs in a row whose width its own length decides.
+    """
+
+    large_products = True
+
+    def __init__(self, *model, tokens_at_once=TOKENS_AT_ONCE, **more):
+        check_whole('tokens_at_once', tokens_at_once, least=1)
+        self.tokens_at_once = tokens_at_once
+        super().__init__(*model, **more)
+
+    def _build(self, getter):
+        """Define what sessions run: tokens to hidden states, and these to scores."""
+        self.tokens = tf.placeholder(tf.int32, [None, None], 'tokens')
+        self.positions = tf.placeholder(tf.int32, [None, None], 'positions')
+        self.branches = tf.placeholder(tf.int32, [None, None], 'branches')
+        bias = model.mask_bias(visible(self.branches), tf.float32)
+        with tf.variable_scope('', custom_getter=getter):
+            outputs = model.model(
+                self.hparams,
+                self.tokens,
+                past=[lambda k, v: (k, v, bias)] * self.hparams.n_layer,
+                positions=self.positions,
+            )
+        self.hidden = outputs['hidden']
+
+        self.states = tf.placeholder(tf.float32, [None, self.hparams.n_embd], 'states')
+        self.targets = tf.placeholder(tf.int32, [None], 'targets')
+        self.k = tf.placeholder(tf.int32, [], 'k')
+        logits = model.product(self.states, outputs['wte'], transposed=True)
+        self.scores = Scores(*scores_of(logits, self.targets))
+        likeliest = tf.nn.top_k(logits, self.k)
+        normaliser = tf.reduce_logsumexp(logits, axis=-1, keepdims=True)
+        self.likeliest = [likeliest.indices, likeliest.values - normaliser]
+
+    def score_windows(self, windows, details=False, progress=None, ranks=True):
+        """Yield the Scores of windows, in their order.
+
+        windows: iterable of Window, read as it goes; each has 1 <= first < len(tokens) and at most
+          n_ctx + 1 tokens.
+        details: with entropies.  progress: called with the number of tokens that have been scored.
+        ranks: False saves a tenth of the time.
+        Raises ValueError for a window that cannot be scored.
+        """
+        for pool in self._pools(map(self._checked, windows)):
+            rows = map(row_of, itertools.count(), pool)
+            yield from self._score(rows, pool, details, progress, ranks)
+
+    def score_document(
+        self, tokens, context=None, stride=None, details=False, start=True, progress=None
+    ):
+        """The Scores of all tokens of a document, each scored once; see `windows_of`.
+
+        context: None is all that the model can read.  stride: None is half of the context.
+        start: read <|endoftext|> first, so that the first token has a score too; without it, the
+          first token has none and the result is one shorter.
+        Raises ValueError if there is nothing to score, and where the vocabulary has no
+        <|endoftext|> though it is wanted.
+        """
+        return next(self.score_documents([tokens], context, stride, details, start, progress))
+
+    def score_documents(
+        self,
+        documents,
+        context=None,
+        stride=None,
+        details=False,
+        start=True,
+        progress=None,
+        ranks=True,
+    ):
+        """Yield what `score_document` returns for each of the documents, in their order.
+
+        documents: iterable of lists of tokens, read as it goes; short ones run together.
+        """
+        counts = collections.deque()  # of the windows of documents that have been read
+
+        def windows():
+            for tokens in documents:
+                of_document = self.document_windows(tokens, context, stride, start)
+                counts.append(len(of_document))
+                yield from of_document
+
+        parts = []
+        for scores in self.score_windows(windows(), details, progress, ranks):
+            parts.append(scores)
+            if len(parts) == counts[0]:
+                yield joined(parts)
+                parts = []
+                counts.popleft()
+
+    def document_windows(self, tokens, context=None, stride=None, start=True):
+        """The windows of a document, a list of Window; arguments as `score_document` takes them."""
+        context = self.hparams.n_ctx if context is None else context
+        check_whole('context', context, least=1, below=self.hparams.n_ctx + 1)
+        stride = max(context // 2, 1) if stride is None else stride
+        tokens = np.asarray(tokens, np.int64)
+        if start:
+            tokens = np.concatenate([[self._start()], tokens])
+        if len(tokens) < 2:
+            raise ValueError('there is no token to score')
+        return [
+            Window(tokens[begin:end], first - begin)
+            for begin, end, first in windows_of(len(tokens), context, stride)
+        ]
+
+    def score_continuations(self, pairs, details=False, progress=None, ranks=True):
+        """Yield the Scores of continuations, in their order.
+
+        pairs: iterable of (prompt, continuation), lists of tokens. An empty prompt stands for
+          <|endoftext|>. One that is too long loses tokens on its left.
+        Pairs with the same prompt, near each other, read it once: as branches of one row.
+        Raises ValueError for a continuation that is empty or longer than the model's context.
+        """
+        windows = (self._checked(self._window_of(*pair)) for pair in pairs)
+        for pool in self._pools(windows):
+            rows = shared_rows(pool, self.hparams.n_ctx)
+            yield from self._score(rows, pool, details, progress, ranks)
+
+    def choose(self, prompt, endings):
+        """The log-probabilities of endings of a prompt, float64 [endings]; argmax is the choice.
+
+        prompt: list of tokens.  endings: lists of tokens.
+        """
+        pairs = ((prompt, ending) for ending in endings)
+        scores = self.score_continuations(pairs, ranks=False)
+        return np.array([each.total for each in scores])
+
+    def next_tokens(self, contexts, k):
+        """The k likeliest next tokens of each context and their log-probabilities, best first.
+
+        contexts: lists of at least one token and at most n_ctx.
+        Returns int32 [contexts, k] and float32 [contexts, k].
+        """
+        check_whole('k', k, least=1, below=self.hparams.n_vocab + 1)
+        windows = [self._checked(Window([*context, 0], len(context))) for context in contexts]
+        ids = np.empty([len(windows), k], np.int32)
+        logprobs = np.empty([len(windows), k], np.float32)
+        rows = map(row_of, itertools.count(), windows)
+        for _, owners, results in self._results(rows, self.likeliest, {self.k: k}):
+            ids[owners], logprobs[owners] = results
+        return ids, logprobs
+
+    def _start(self):
+        if self.encoder.end_of_text is None:
+            raise ValueError('the vocabulary has no <|endoftext|> to start a text with')
+        return self.encoder.end_of_text
+
+    def _window_of(self, prompt, continuation):
+        if not len(continuation):
+            raise ValueError('a continuation has no tokens to score')
+        prompt = list(prompt) or [self._start()]
+        room = max(self.hparams.n_ctx + 1 - len(continuation), 1)  # too long a one is found next
+        prompt = prompt[-room:]
+        return Window(prompt + list(continuation), len(prompt))
+
+    def _checked(self, window):
+        tokens, first = window
+        n_ctx, n_vocab = self.hparams.n_ctx, self.hparams.n_vocab
+        tokens = np.asarray(tokens, np.int64)
+        if len(tokens) > n_ctx + 1:
+            raise ValueError(
+                f'a window of {len(tokens)} tokens exceeds the context of {n_ctx} tokens: '
+                f'it may hold {n_ctx + 1}, the last of which is not read'
+            )
+        if not 1 <= first < len(tokens):
+            raise ValueError(f'a window of {len(tokens)} tokens cannot be scored from {first} on')
+        if not 0 <= tokens.min() <= tokens.max() < n_vocab:
+            raise ValueError(f'a window holds a token outside 0..{n_vocab - 1}')
+        return Window(tokens, first)
+
+    def _pools(self, windows):
+        """Lists of windows, many batches each: their lengths are sorted in bounded memory."""
+        pool, size = [], 0
+        for window in windows:
+            pool.append(window)
+            size += len(window.tokens)
+            if size >= BATCHES_IN_POOL * self.tokens_at_once:
+                yield pool
+                pool, size = [], 0
+        if pool:
+            yield pool
+
+    def _score(self, rows, windows, details, progress, ranks):
+        """A list of Scores of the windows that rows ask for."""
+        ends = np.cumsum([len(window.tokens) - window.first for window in windows])
+        scores = Scores(
+            np.empty(ends[-1], np.float32),
+            np.empty(ends[-1], np.int32) if ranks else None,
+            np.empty(ends[-1], np.float32) if details else None,
+        )
+        starts = np.concatenate([[0], ends[:-1]])
+        wanted = [name for name, array in scores._asdict().items() if array is not None]
+        fetches = [getattr(self.scores, name) for name in wanted]
+        for places, owners, results in self._results(rows, fetches):
+            for name, values in zip(wanted, results, strict=True):
+                getattr(scores, name)[starts[owners] + places] = values
+            if progress:
+                progress(len(owners))
+        return [
+            Scores(*(array if array is None else array[start:end] for array in scores))
+            for start, end in zip(starts, ends, strict=True)
+        ]
+
+    def _results(self, rows, fetches, feed=None):
+        """Yield (places, owners, results) of all positions that rows ask for, many at a time."""
+        waiting = []  # (states, asked) with fewer positions than are worth a run
+        n_waiting = 0
+        for batch in batches(rows, self.tokens_at_once):
+            hidden = self._run(self.hidden, self._feed(batch))
+            for row, states in zip(batch, hidden, strict=True):
+                waiting.append((states[row.asked[:, SLOT]], row.asked))
+                n_waiting += len(row.asked)
+            if n_waiting >= POSITIONS_AT_ONCE:
+                yield from self._finish(waiting, fetches, feed or {})
+                waiting, n_waiting = [], 0
+        if waiting:
+            yield from self._finish(waiting, fetches, feed or {})
+
+    def _finish(self, waiting, fetches, feed):
+        states, asked = (np.concatenate(parts) for parts in zip(*waiting, strict=True))
+        for start in range(0, len(asked), POSITIONS_AT_ONCE):
+            some = slice(start, start + POSITIONS_AT_ONCE)
+            n = len(asked[some])
+            feed |= {
+                self.states: filled(states[some]),
+                self.targets: filled(asked[some, TARGET]),
+            }
+            results = [result[:n] for result in self._run(fetches, feed)]
+            yield asked[some, PLACE], asked[some, OWNER], results
+
+    def _feed(self, batch):
+        width = width_of(batch[0])
+        arrays = np.zeros([3, len(batch), width], np.int32)
+        for array, row in zip(arrays.swapaxes(0, 1), batch, strict=True):
+            array[:, : len(row.tokens)] = row.tokens, row.positions, row.branches
+        return dict(zip((self.tokens, self.positions, self.branches), arrays, strict=True))
+
+    def _run(self, fetches, feed):
+        try:
+            return self.session.run(fetches, feed)
+        except tf.errors.ResourceExhaustedError as error:
+            raise ValueError(
+                f'not enough memory for {self.tokens_at_once} tokens at once: take fewer'
+            ) from error
+
+
+SLOT, TARGET, PLACE, OWNER = range(4)  # columns of Row.asked
+
+
+class Row(typing.NamedTuple):
+    """What runs together: a trunk, and branches that each continue it without seeing the others.
+
+    tokens, positions: [S].  branches: [S], 0 in the trunk, else the number of the branch.
+    asked: [n, 4], for each token that is scored the SLOT it is predicted in, its id (TARGET), and
+    the PLACE it takes among the scores of its OWNER, the number of a window.
+    """
+
+    tokens: np.ndarray
+    positions: np.ndarray
+    branches: np.ndarray
+    asked: np.ndarray
+
+
+def row_of(owner, window):
+    """A row for one window."""
+    return shared_row([(owner, window)])
+
+
+def shared_row(members):
+    """A row for windows with the same trunk, what is before their first scored token.
+
+    members: list of (number of the window, Window).
+    """
+    n_trunk = members[0][1].first
+    tokens, branches = [members[0][1].tokens[:n_trunk]], [np.zeros(n_trunk, np.int32)]
+    positions, asked, used = [np.arange(n_trunk)], [], n_trunk
+    alone = len(members) == 1
+    for number, (owner, window) in enumerate(members, start=1):
+        targets = window.tokens[n_trunk:]
+        n = len(targets) - 1  # the last one is not read
+        slots = np.concatenate([[n_trunk - 1], np.arange(used, used + n)])
+        columns = slots, targets, np.arange(n + 1), np.full(n + 1, owner)
+        asked.append(np.stack(columns, axis=1))
+        tokens.append(targets[:-1])
+        positions.append(np.arange(n_trunk, n_trunk + n))
+        branches.append(np.full(n, 0 if alone else number, np.int32))
+        used += n
+    return Row(*map(np.concatenate, (tokens, positions, branches, asked)))
+
+
+def shared_rows(windows, most):
+    """Yield rows for windows; those with the same long trunk share one, of at most `most` slots."""
+    groups = {}
+    for owner, window in enumerate(windows):
+        n_scored = len(window.tokens) - window.first
+        # A short trunk is not worth the wider attention.
+        key = owner if n_scored > window.first else window.tokens[: window.first].tobytes()
+        groups.setdefault(key, []).append((owner, window))
+    for members in groups.values():
+        trunk = members[0][1].first
+        row, used = [], trunk
+        for owner, window in members:
+            n = len(window.tokens) - trunk - 1
+            if row and used + n > most:
+                yield shared_row(row)
+                row, used = [], trunk
+            row.append((owner, window))
+            used += n
+        yield shared_row(row)
+
+
+def width_of(row):
+    """The slots that a row runs in: it depends on its length alone, and wastes an eighth at most.
+
+    So a window's scores are the same whatever runs beside it, and there are few shapes to prepare.
+    """
+    n = len(row.tokens)
+    step = max(16, 1 << max((n - 1).bit_length() - 3, 0))
+    return -(-n // step) * step
+
+
+def batches(rows, tokens_at_once):
+    """Yield lists of rows of one width, longest first, of at most tokens_at_once slots or one."""
+    rows = sorted(rows, key=width_of, reverse=True)
+    for width, alike in itertools.groupby(rows, width_of):
+        size = max(1, tokens_at_once // width)
+        while batch := list(itertools.islice(alike, size)):
+            yield batch
+
+
+def filled(array):
+    """An array with zeros behind its rows, up to a multiple of 16 of them.
+
+    Fewer rows are multiplied by other kernels, and where numbers do not fill the last vector the
+    exponential of the rest is another function: the last bits of both differ.
+    """
+    return np.pad(array, [(0, -len(array) % 16)] + [(0, 0)] * (array.ndim - 1))
+
+
+def visible(branches):
+    """Which slots each slot sees: earlier ones of the trunk and of its own branch. [B, 1, S, S]"""
+    n = tf.shape(branches)[1]
+    earlier = model.attention_mask(n, n, dtype=tf.bool)
+    of_trunk = tf.equal(branches, 0)[:, None, :]
+    of_branch = tf.equal(branches[:, None, :], branches[:, :, None])
+    return tf.logical_and(earlier, tf.logical_or(of_trunk, of_branch))[:, None]
+
+
+def scores_of(logits, targets):
+    """What logits [N, V] say of targets [N]: logprobs float32, ranks int32 and entropies float32.
+
+    Each is [N]; logprobs and entropies are in nats.
+    """
+    chosen = tf.gather(logits, targets[:, None], batch_dims=1)
+    ids = tf.range(tf.shape(logits)[1])
+    before = tf.logical_or(
+        logits > chosen, tf.logical_and(tf.equal(logits, chosen), ids < targets[:, None])
+    )
+    ranks = 1 + tf.reduce_sum(tf.cast(before, tf.int32), axis=1)
+
+    # The softmax is a single kernel. Its largest value tells the normaliser without loss, since it
+    # is not below 1 / V.
+    p = tf.nn.softmax(logits)
+    highest = tf.reduce_max(logits, axis=1, keepdims=True)
+    normaliser = -tf.math.log(tf.reduce_max(p, axis=1))  # of logits below the highest
+    logprobs = (chosen - highest)[:, 0] - normaliser
+    dot = tf.raw_ops.BatchMatMulV3
+    mean = dot(x=p[:, None], y=(logits - highest)[:, :, None], Tout=tf.float32)[:, 0, 0]
+    return [tf.minimum(logprobs, 0), ranks, tf.maximum(normaliser - mean, 0)]
+
+
+def joined(parts):
+    """The Scores of tokens that follow each other, from those of their windows."""
+    arrays = zip(*parts, strict=True)
+    return Scores(*(None if each[0] is None else np.concatenate(each) for each in arrays))

@@ -1,0 +1,450 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy_gpt2
+import pytest
+import small_tasks as small
+from conftest import ROOT
+from table_scorer import TableScorer, uniform
+
+import evaluate
+from file_lock import lock
+from hparams import read_hparams
+from make_random_model import make_random_model
+from tasks import TASKS
+
+SIZES = dict(n_merges=0, n_ctx=1024, n_embd=8, n_head=2, n_layer=1)
+
+
+@pytest.fixture(scope='module')
+def models(tmp_path_factory, gpt2_vocabulary):
+    """A folder with a model of bytes under two names, one of them a released model's."""
+    folder = tmp_path_factory.mktemp('models')
+    make_random_model('small', str(gpt2_vocabulary), str(folder), **SIZES)
+    shutil.copytree(folder / 'small', folder / '124M')
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path):
+    return small.write_all(tmp_path / 'data')
+
+
+@pytest.fixture
+def run(models, data, tmp_path, call, monkeypatch):
+    """Evaluate with a uniform model in place of TensorFlow: (*flags) -> (status, output, errors).
+
+    run.scorers: those that were started, with what they have read.
+    run.results(name): the content of a results file.
+    """
+    scorers = []
+
+    def start(model_name, models_dir, encoder, dtype):
+        model = uniform(encoder.n_vocab)
+        scorers.append(TableScorer(encoder, lambda context: model(context)))
+        return scorers[-1]
+
+    monkeypatch.setattr(evaluate.command_line, 'start_scorer', start)
+
+    def run(*flags, model='small'):
+        folders = f'--models_dir={models} --data_dir={data} --results_dir={tmp_path / "results"}'
+        always = [f'--model_name={model}', *folders.split(), '--any_size']
+        return call(evaluate.evaluate, *always, *flags)
+
+    run.scorers = scorers
+    run.results = lambda name='small': json.loads((tmp_path / f'results/{name}.json').read_text())
+    return run
+
+
+def without_seconds(results):
+    for figures in results['tasks'].values():
+        for figure in figures.values():
+            del figure['seconds']
+    return results
+
+
+def check_refused(result, *words):
+    status, output, errors = result
+    assert status == 2 and output == ''
+    assert errors.startswith('error: ') and errors.count('\n') == 1
+    for word in words:
+        assert word in errors
+
+
+def test_all_tasks_are_written_with_how_they_were_made(run, tmp_path):
+    status, output, errors = run('--stride=64,300', model='124M')
+    assert (status, errors) == (0, '')
+    results = run.results('124M')
+    assert results['model'] == '124M' and len(results['model_fingerprint']) == 16
+    assert results['code_version'] and len(results['sources']) == 16
+    assert results['dtype'] == 'float32' and results['limit'] is None and results['any_size']
+    assert results['settings']['context'] == 1024 and results['settings']['stride'] == [64, 300]
+    streams = [name for name, task in TASKS.items() if task.stream]
+    assert set(results['tasks']) == {*TASKS, *(f'{name}@300' for name in streams)}
+    for name, figures in results['tasks'].items():
+        task = TASKS[name.partition('@')[0]]
+        assert set(figures) == set(task.metrics)
+        for figure in figures.values():
+            assert figure['context'] == 1024
+            stride = 300 if '@' in name else 64 if task.strides else None
+            assert figure['stride'] == stride
+            assert figure['seconds'] >= 0 and len(figure['data']) == 16
+    assert (tmp_path / 'results/124M.md').read_text(encoding='utf-8') == output
+    assert sorted(os.listdir(tmp_path / 'results')) == ['124M.json', '124M.md']
+
+
+def test_figures_stand_beside_those_of_the_paper(run):
+    output = run('--tasks=lambada,cbt_cn,enwik8,winograd', model='124M')[1]
+    tasks = run.results('124M')['tasks']
+    lambada = tasks['lambada']
+    assert lambada['perplexity']['published'] == 35.13
+    assert lambada['accuracy_filtered']['published'] == 45.99
+    assert lambada['accuracy_filtered']['difference'] == pytest.approx(0 - 45.99)
+    assert lambada['accuracy']['published'] is None  # only for 1558M
+    assert tasks['cbt_cn']['accuracy']['difference'] == pytest.approx(10 - 87.65)
+    assert tasks['enwik8']['bits_per_byte']['published'] == 1.16
+    assert tasks['winograd']['accuracy_full']['published'] is None
+    row = next(line for line in output.splitlines() if line.startswith('| cbt_cn'))
+    assert '| accuracy (%) | 10.00 |' in row and '| 87.65 | -77.65 | 2 questions |' in row
+    assert run('--tasks=cbt_cn')[0] == 0
+    assert run.results('small')['tasks']['cbt_cn']['accuracy']['published'] is None
+
+
+def test_published_results_are_those_of_table_3():
+    with open(ROOT / 'src/published_results.json', encoding='utf-8') as file:
+        published = json.load(file)
+    for model in published['models'].values():
+        results = model['results']
+        assert set(published['columns']) - set(results) <= {
+            'winograd',
+            'lambada_accuracy_no_filter',
+        }
+        for accuracy, n in [
+            (results['lambada_accuracy'], 5153),
+            (results['cbt_cn'], 2000),
+            (results['cbt_ne'], 2000),
+        ]:
+            right = round(accuracy * n / 100)
+            assert round(100 * right / n, 2) == accuracy  # it is a share of all questions
+    largest = published['models']['1558M']['results']
+    assert largest['winograd'] == round(100 * 193 / 273, 1)
+    columns = {metric.column for task in TASKS.values() for metric in task.metrics.values()}
+    assert columns - {None} == set(published['columns'])
+
+
+def test_the_number_of_parameters(reference):
+    weights = numpy_gpt2.load_weights(reference.folder / 'model.ckpt')
+    hparams = read_hparams(reference.folder / 'hparams.json')
+    assert evaluate.n_parameters(hparams) == sum(array.size for array in weights.values())
+
+
+def test_missing_files_are_named_before_anything_runs(run, data):
+    os.remove(data / 'ptb' / 'ptb.test.txt')
+    os.remove(data / 'text8' / 'text8')
+    check_refused(
+        run('--tasks=lambada,ptb,enwik8,text8'),
+        'ptb: there is no',
+        'python3 download_data.py ptb',
+        'likewise for text8',
+    )
+    assert not run.scorers
+
+
+def test_files_of_another_length_are_refused(models, data, tmp_path, call):
+    flags = [f'--models_dir={models}', f'--data_dir={data}', f'--results_dir={tmp_path}']
+    result = call(evaluate.evaluate, '--model_name=small', '--tasks=cbt_ne', *flags)
+    check_refused(result, 'it has 1 questions instead of 2,000', 'download_data.py cbt')
+
+
+@pytest.mark.parametrize(
+    'flag, words',
+    [
+        ('--tasks=penn', ["no task 'penn'", 'ptb']),
+        ('--stride=0', ['stride', 'at least 1']),
+        ('--stride=2000', ['stride', 'below 1025']),
+        ('--stride=half', ['stride must be whole numbers', "'half'"]),
+        ('--context=1025', ['context', 'below 1025']),
+        ('--limit=0', ['limit', 'at least 1']),
+        ('--dtype=int4', ['dtype must be one of float32, bfloat16, int8']),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(run, flag, words):
+    check_refused(run(flag), *words)
+    assert not run.scorers
+
+
+def test_finished_tasks_are_not_scored_again(run):
+    assert run('--tasks=ptb')[0] == 0
+    status, output, errors = run('--tasks=ptb')
+    assert status == 0 and 'holds all of this already' in errors and '| ptb |' in output
+    assert len(run.scorers) == 1
+    run('--tasks=ptb,cbt_ne')
+    assert list(run.results()['tasks']) == ['ptb', 'ptb@1024', 'cbt_ne']
+    assert run.scorers[1].read < 10 * len(small.STORY + 60 * ' ')  # the question alone
+
+
+class Killed(Exception):
+    pass
+
+
+def interrupt(run, monkeypatch, flags, after):
+    """Run, but let the process die when it has added so many pieces."""
+    add, count = evaluate_progress().add, [0]
+
+    def dying(self, rows, seconds):
+        add(self, rows, seconds)
+        count[0] += 1
+        if count[0] == after:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate_progress(), 'add', dying)
+        with pytest.raises(Killed):
+            run(*flags)
+
+
+def evaluate_progress():
+    from evaluation_progress import Progress
+
+    return Progress
+
+
+@pytest.mark.parametrize('torn', [b'', b'{"rows": [[1.0, 2'])
+def test_an_interrupted_task_goes_on_where_it_was(run, monkeypatch, tmp_path, torn):
+    monkeypatch.setattr(evaluate, 'PIECE_TOKENS', 50)
+    flags = ['--tasks=lambada,text8', '--context=32', '--stride=8']
+    assert run(*flags)[0] == 0
+    whole, read = without_seconds(run.results()), run.scorers[0].read
+    shutil.rmtree(tmp_path / 'results')
+    interrupt(run, monkeypatch, flags, after=8)
+    with open(tmp_path / 'results/small.unfinished/text8.jsonl', 'ab') as file:
+        file.write(torn)
+    interrupt(run, monkeypatch, flags, after=3)
+    assert run(*flags)[0] == 0
+    assert without_seconds(run.results()) == whole
+    pieces_read = [scorer.read for scorer in run.scorers[1:]]
+    assert len(pieces_read) == 3 and all(pieces_read) and sum(pieces_read) == read
+    assert sorted(os.listdir(tmp_path / 'results')) == ['small.json', 'small.md']
+
+
+def test_seconds_are_those_of_all_runs(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(evaluate, 'PIECE_TOKENS', 50)
+    flags = ['--tasks=text8', '--context=32', '--stride=8']
+    interrupt(run, monkeypatch, flags, after=2)
+    path = tmp_path / 'results/small.unfinished/text8.jsonl'
+    header, first, second = path.read_text().splitlines()
+    first = json.dumps(json.loads(first) | {'seconds': 1000})
+    path.write_text('\n'.join([header, first, second, '']))
+    run(*flags)
+    for figure in run.results()['tasks']['text8'].values():
+        assert 1000 < figure['seconds'] < 1100
+
+
+@pytest.mark.parametrize(
+    'flag, words',
+    [
+        ('--context=16', ['settings=', "'context': 32", "'context': 16"]),
+        ('--stride=4', ['settings=', "'stride': [8]", "'stride': [4]"]),
+        ('--dtype=bfloat16', ["dtype='float32', not 'bfloat16'"]),
+    ],
+)
+@pytest.mark.parametrize('finished', [False, True])
+def test_other_settings_do_not_go_on(run, monkeypatch, flag, words, finished):
+    monkeypatch.setattr(evaluate, 'PIECE_TOKENS', 50)
+    flags = ['--tasks=text8', '--context=32', '--stride=8']
+    if finished:
+        run(*flags)
+    else:
+        interrupt(run, monkeypatch, flags, after=2)
+    check_refused(run(*flags, flag), 'was made with', *words, '--restart', '--results_dir')
+    status, output, _ = run(*flags, flag, '--restart')
+    assert status == 0
+    assert flag.partition('=')[2] in str(run.results())
+
+
+@pytest.mark.parametrize('finished', [False, True])
+def test_other_data_do_not_go_on(run, data, monkeypatch, finished):
+    monkeypatch.setattr(evaluate, 'PIECE_TOKENS', 50)
+    if finished:
+        run('--tasks=text8')
+    else:
+        interrupt(run, monkeypatch, ['--tasks=text8'], after=1)
+    content = (data / 'text8/text8').read_text()
+    (data / 'text8/text8').write_text(content[:-1] + 'x')
+    check_refused(run('--tasks=text8'), 'was made with data=', '--restart')
+
+
+def test_other_weights_and_other_code_do_not_go_on(run, monkeypatch):
+    run('--tasks=cbt_ne')
+    monkeypatch.setattr(evaluate, 'fingerprint', lambda folder: '0' * 16)
+    check_refused(run('--tasks=ptb'), 'model_fingerprint=', "not '0000000000000000'")
+    monkeypatch.undo()
+    monkeypatch.setattr(evaluate, 'source_digest', lambda: '0' * 16)
+    check_refused(run('--tasks=ptb'), 'sources=')
+
+
+def test_a_limit_is_marked_and_kept_apart(run, tmp_path):
+    status, output, _ = run('--limit=2', '--tasks=lambada,cbt_cn,1bw,text8', '--context=32')
+    assert status == 0 and 'A quick look, not a result' in output
+    results = run.results('small.limit-2')
+    assert results['limit'] == 2 and not (tmp_path / 'results/small.json').exists()
+    units = {task: next(iter(f.values()))['units'] for task, f in results['tasks'].items()}
+    first_windows = 32 + 16  # tokens, which are characters here
+    assert units == {'lambada': 2, 'cbt_cn': 2, '1bw': 26, 'text8': first_windows}
+    assert run('--limit=2', '--tasks=ptb', '--context=32')[0] == 0
+    assert run('--tasks=ptb')[0] == 0
+    assert 'quick look' not in run('--tasks=ptb')[1]
+
+
+def test_one_process_at_a_time_writes(run, tmp_path):
+    os.makedirs(tmp_path / 'results/small.unfinished')
+    with open(tmp_path / 'results/small.unfinished/lock', 'ab') as file:
+        lock(file)
+        check_refused(run('--tasks=ptb'), 'another process is writing')
+
+
+def test_a_foreign_file_is_not_touched(run, tmp_path):
+    run('--tasks=ptb')
+    path = tmp_path / 'results/small.json'
+    results = json.loads(path.read_text())
+    odd = [{'ptb': 5}, {'ptb': {'perplexity': {}}}, {'winograd': {'x': {}}}]
+    of_results = [json.dumps(results | {'tasks': tasks}) for tasks in odd]
+    for content in ('[]', 'nothing', '{"tasks": 3}', '9' * 5000, *of_results):
+        path.write_text(content)
+        check_refused(run('--tasks=ptb'), 'holds no results of an evaluation')
+        assert path.read_text() == content
+
+
+def test_what_a_killed_process_left_is_put_in_order(run, tmp_path):
+    """It had the figures of a task in the JSON file, but not yet in the table."""
+    table = run('--tasks=ptb,cbt_ne')[1]
+    (tmp_path / 'results/small.md').write_text('of ptb alone')
+    (tmp_path / 'results/small.unfinished').mkdir()
+    for task in ('cbt_ne', 'text8'):
+        (tmp_path / f'results/small.unfinished/{task}.jsonl').touch()
+    assert run('--tasks=ptb,cbt_ne')[:2] == (0, table)
+    assert (tmp_path / 'results/small.md').read_text() == table
+    assert sorted(os.listdir(tmp_path / 'results/small.unfinished')) == ['lock', 'text8.jsonl']
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        'garbage',
+        '5',
+        '{"rows": 5, "seconds": 1}',
+        '{"rows": [[1, 2, 3]]}',
+        '{"rows": [[1, 2, 3]], "seconds": "x"}',
+        '{"rows": [1, 2, 3], "seconds": 1}',
+        '{"rows": "abc", "seconds": 1}',
+        '{"rows": [[1, 2]], "seconds": 1}',
+        '{"rows": [[1, 2, "3"]], "seconds": 1}',
+        '{"rows": [[1, 2, NaN]], "seconds": 1}',
+        '{"rows": [' + '[1, 2, 3],' * 999 + '[1, 2, 3]], "seconds": 1}',  # more than there are
+    ],
+)
+def test_a_damaged_file_of_rows_is_named(run, monkeypatch, tmp_path, line):
+    monkeypatch.setattr(evaluate, 'PIECE_TOKENS', 50)
+    flags = ['--tasks=text8', '--context=32', '--stride=8']
+    interrupt(run, monkeypatch, flags, after=1)
+    with open(tmp_path / 'results/small.unfinished/text8.jsonl', 'a') as file:
+        file.write(line + '\n')
+    check_refused(run(*flags), 'text8.jsonl is damaged', '--restart')
+
+
+@pytest.mark.skipif(not hasattr(signal, 'SIGXFSZ'), reason='no limit on file sizes here')
+def test_a_full_disk_is_one_line_and_loses_nothing_that_was_written(run, monkeypatch, tmp_path):
+    import resource
+
+    monkeypatch.setattr(evaluate, 'PIECE_TOKENS', 50)
+    flags = ['--tasks=text8', '--context=32', '--stride=8']
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (900, limits[1]))
+    try:
+        refused = run(*flags)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    check_refused(refused, 'text8.jsonl cannot be written (File too large)', 'kept')
+    assert run(*flags)[0] == 0
+    after_it = without_seconds(run.results())
+    shutil.rmtree(tmp_path / 'results')
+    run(*flags)
+    assert after_it == without_seconds(run.results())
+    assert run.scorers[1].read < run.scorers[2].read
+
+
+def test_a_model_that_gives_no_numbers_is_refused(run, monkeypatch):
+    monkeypatch.setattr(
+        evaluate.command_line,
+        'start_scorer',
+        lambda *model: TableScorer(model[2], lambda c: BROKEN),
+    )
+    check_refused(run('--tasks=ptb'), 'log-probabilities that are no numbers')
+
+
+BROKEN = uniform(257)(()) * float('nan')
+
+
+def test_bad_input_is_refused_without_tensorflow(run_script, data, tmp_path, models):
+    """In a tenth of the time that TensorFlow takes to load."""
+    code = (
+        'import sys; sys.path.insert(0, "src"); sys.modules["tensorflow"] = None\n'
+        'import command_line, evaluate; command_line.run(evaluate.evaluate)'
+    )
+    flags = ['--model_name=small', f'--models_dir={models}', '--data_dir=nowhere']
+    done = subprocess.run(
+        [sys.executable, '-c', code, *flags], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith('error: lambada: there is no ')
+
+
+def test_a_killed_process_loses_at_most_the_last_piece(models, tmp_path, call, monkeypatch):
+    """With kill -9, TensorFlow and all: what was scored is not scored again."""
+    (tmp_path / 'data/text8').mkdir(parents=True)
+    letters = ''.join(chr(97 + n * n % 26) for n in range(15_000 * 20))
+    (tmp_path / 'data/text8/text8').write_text(letters)
+    code = (
+        'import sys; sys.path.insert(0, "src")\n'
+        'import command_line, evaluate\n'
+        'evaluate.PIECE_TOKENS = 256\n'
+        'command_line.run(evaluate.evaluate)'
+    )
+
+    def flags(results):
+        folders = [f'--models_dir={models}', f'--data_dir={tmp_path}/data']
+        settings = ['--model_name=small', '--tasks=text8', '--context=128', '--stride=64']
+        return [*settings, *folders, f'--results_dir={tmp_path}/{results}', '--any_size']
+
+    def start(results):
+        command = [sys.executable, '-c', code, *flags(results)]
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+
+    rows = tmp_path / 'killed/small.unfinished/text8.jsonl'
+    process = start('killed')
+    deadline = time.monotonic() + 100
+    while not (rows.exists() and rows.read_bytes().count(b'\n') > 3):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    saved = rows.read_bytes()
+    assert saved.count(b'\n') > 3 and not (tmp_path / 'killed/small.json').exists()
+    # Proof that these rows are taken as they are: they are made to look as if they took long.
+    lines = saved.splitlines(keepends=True)
+    changed = json.dumps(json.loads(lines[1]) | {'seconds': 5000.0}).encode() + b'\n'
+    rows.write_bytes(b''.join([lines[0], changed, *lines[2:]]))
+
+    assert start('killed').wait(100) == 0
+    monkeypatch.setattr(evaluate, 'PIECE_TOKENS', 256)
+    assert call(evaluate.evaluate, *flags('whole'))[0] == 0
+    killed, whole = (
+        json.loads((tmp_path / name / 'small.json').read_text()) for name in ('killed', 'whole')
+    )
+    assert killed['tasks']['text8']['bits_per_character']['seconds'] > 5000
+    assert without_seconds(killed) == without_seconds(whole)

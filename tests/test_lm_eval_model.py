@@ -1,0 +1,528 @@
+"""The harness on local tasks. Without lm-eval all but the first test are skipped."""
+
+import contextlib
+import json
+import math
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import hf_gpt2
+import numpy as np
+import numpy_gpt2
+import pytest
+from conftest import ROOT
+
+from settings import Settings
+
+SCRIPT = ROOT / 'src' / 'lm_eval_model.py'
+DEMO = ROOT / 'models' / 'demo'
+OFFLINE = {'HF_HUB_OFFLINE': '1', 'HF_DATASETS_OFFLINE': '1'}
+STORY = (
+    'The Congress and the people of the United States have spent the year on peace and on work. '
+)
+LONG = STORY * 35  # some 700 tokens: the context has 256
+PAIRS = [
+    ('The people of the United', ' States'),
+    ('The people of the United', ' Kingdom of nobody'),
+    ('', 'Fellow citizens'),
+    ('A space at the end ', 'belongs to what follows'),
+    ('New\nline\n', 'and naïve café — “quoted” 東京'),
+    ('Documents end.<|endoftext|>', 'To the Congress'),
+    (LONG, ' of the United States'),
+    ('', '<|endoftext|>To the Senate'),
+]
+
+MULTIPLE_CHOICE = """
+task: local_choice
+output_type: multiple_choice
+doc_to_text: "{{prompt}}"
+doc_to_choice: "{{endings}}"
+doc_to_target: answer
+metric_list:
+  - {metric: acc, aggregation: mean, higher_is_better: true}
+"""
+ROLLING = """
+task: local_rolling
+output_type: loglikelihood_rolling
+doc_to_text: ""
+doc_to_target: "{{text}}"
+metric_list:
+  - {metric: word_perplexity, aggregation: weighted_perplexity, higher_is_better: false}
+  - {metric: bits_per_byte, aggregation: bits_per_byte, higher_is_better: false}
+"""
+GENERATION = """
+task: local_generation
+output_type: generate_until
+doc_to_text: "{{prompt}}"
+doc_to_target: "{{target}}"
+generation_kwargs: {until: [".", "\\n"], max_gen_toks: 24, do_sample: false}
+metric_list:
+  - {metric: exact_match, aggregation: mean, higher_is_better: true}
+"""
+DATA = {
+    'local_choice': [
+        {'prompt': 'The people of the United', 'endings': [' soup', ' States'], 'answer': 1},
+        {'prompt': 'The Congress and the', 'endings': [' President', ' tomato'], 'answer': 0},
+        {'prompt': 'In the month of', 'endings': [' table', ' zebra', ' January'], 'answer': 0},
+    ],
+    'local_rolling': [{'text': LONG}, {'text': 'My fellow citizens'}, {'text': 'a'}],
+    'local_generation': [
+        {'prompt': 'The people of the', 'target': 'nothing'},
+        {'prompt': LONG, 'target': 'nothing'},
+        {'prompt': 'Peace', 'target': 'nothing'},
+    ],
+}
+
+
+@pytest.fixture(scope='module')
+def module():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in OFFLINE.items():
+            patch.setenv(name, value)
+        pytest.importorskip('lm_eval', reason='needs lm-eval')
+        import lm_eval_model
+
+        yield lm_eval_model
+
+
+@pytest.fixture(scope='module')
+def demo(module):
+    model = module.TensorFlowGPT2('demo', ROOT / 'models')
+    yield model
+    model.close()
+
+
+@pytest.fixture(scope='module')
+def tasks(tmp_path_factory):
+    """A folder with the tasks and their data."""
+    folder = tmp_path_factory.mktemp('tasks')
+    for recipe in (MULTIPLE_CHOICE, ROLLING, GENERATION):
+        name = recipe.split()[1]
+        data = folder / f'{name}.jsonl'
+        data.write_text(''.join(json.dumps(record) + '\n' for record in DATA[name]), 'utf-8')
+        source = {'data_files': {'test': str(data)}, 'cache_dir': str(folder / 'cache')}
+        head = f'dataset_path: json\ntest_split: test\ndataset_kwargs: {json.dumps(source)}\n'
+        (folder / f'{name}.yaml').write_text(head + recipe, 'utf-8')
+    return folder
+
+
+def evaluate(model, tasks, names=tuple(DATA), **options):
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(include_path=str(tasks), include_defaults=False)
+    return simple_evaluate(
+        model, tasks=list(names), task_manager=manager, bootstrap_iters=0, **options
+    )
+
+
+def requests_of(*arguments):
+    return [SimpleNamespace(args=args) for args in arguments]
+
+
+@pytest.fixture(scope='module')
+def weights():
+    return numpy_gpt2.load_weights(DEMO / 'model.ckpt')
+
+
+def numpy_logprobs(weights, tokens):
+    """Of each token behind the first, and the likeliest token at each place."""
+    logits = numpy_gpt2.logits(weights, tokens[:-1], n_head=6)
+    logprobs = np.log(numpy_gpt2.softmax(logits))
+    return logprobs[np.arange(len(tokens) - 1), tokens[1:]], logits.argmax(axis=-1)
+
+
+class Memory(dict):
+    """The harness's cache, as far as the hook sees it."""
+
+    def add_partial(self, kind, arguments, result):
+        self[kind, str(arguments)] = result
+
+
+# Without the harness
+
+
+def test_without_the_harness_one_line_says_what_to_install():
+    code = (
+        'import runpy, sys; sys.modules["lm_eval"] = None; sys.path.insert(0, sys.argv[1]);'
+        'runpy.run_path(sys.argv[2], run_name="__main__")'
+    )
+    command = [sys.executable, '-c', code, str(SCRIPT.parent), str(SCRIPT)]
+    done = subprocess.run(command, capture_output=True, encoding='utf-8', timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == 'error: this needs the lm-evaluation-harness: pip install lm-eval\n'
+
+
+# Log-probabilities
+
+
+def test_loglikelihoods_are_those_of_numpy(demo, weights):
+    answers = demo.loglikelihood(requests_of(*PAIRS), disable_tqdm=True)
+    assert any(greedy for _, greedy in answers)
+    for (context, continuation), (total, greedy) in zip(PAIRS, answers, strict=True):
+        # The harness moves whitespace at the end of a context to what follows.
+        stem = context.rstrip()
+        tokens = demo.tok_encode(context + continuation)
+        if stem == '' and tokens[0] != demo.eot_token_id:
+            tokens = [demo.eot_token_id] + tokens
+        n_scored = len(tokens) - max(1, len(demo.tok_encode(stem)))
+        logprobs, likeliest = numpy_logprobs(weights, tokens[-257:])
+        assert total == pytest.approx(logprobs[-n_scored:].sum(), abs=1e-3)
+        assert greedy == (likeliest[-n_scored:] == tokens[-n_scored:]).all()
+
+
+def test_a_rolling_window_scores_every_token_once_and_the_last_one_is_full(demo, weights):
+    tokens = [demo.eot_token_id] + demo.tok_encode(LONG)
+    n = len(tokens) - 1
+    assert 512 < n < 3 * 256
+    first, second = (numpy_logprobs(weights, tokens[i : i + 257])[0] for i in (0, 256))
+    last = numpy_logprobs(weights, tokens[-257:])[0][512 - n :]
+    (total,) = demo.loglikelihood_rolling(requests_of((LONG,)), disable_tqdm=True)
+    assert total == pytest.approx(first.sum() + second.sum() + last.sum(), abs=1e-2)
+
+
+def test_an_empty_text_has_probability_one(demo):
+    assert demo.loglikelihood_rolling(requests_of(('',)), disable_tqdm=True) == [0]
+
+
+def test_a_prompt_that_loses_its_beginning_is_in_the_log(demo, caplog):
+    demo.loglikelihood(requests_of((LONG, ' of'), ('The', ' people')), disable_tqdm=True)
+    (record,) = caplog.records
+    assert record.getMessage().startswith('1 of 2 prompts are longer than the context')
+    caplog.clear()
+    fits = [0] * 256
+    demo._loglikelihood_tokens([(None, fits, [1])], disable_tqdm=True)
+    assert not caplog.records
+
+
+def test_end_of_text_is_a_token_as_elsewhere_in_the_harness(demo):
+    assert demo.tok_encode('a<|endoftext|>')[-1] == demo.eot_token_id
+
+
+# Generation
+
+
+def greedy(demo, prompt, **keywords):
+    keywords = {'until': [], 'max_gen_toks': 40} | keywords
+    return demo.generate_until(requests_of((prompt, keywords)), disable_tqdm=True)[0]
+
+
+def test_a_text_ends_before_its_stop_sequence(demo):
+    whole = greedy(demo, 'The people of the')
+    assert len(demo.tok_encode(whole)) > 30
+    for stop in (whole[20:24], whole[7:8]):
+        assert greedy(demo, 'The people of the', until=[stop]) == whole[: whole.index(stop)]
+        assert greedy(demo, 'The people of the', until=stop) == whole[: whole.index(stop)]
+    assert greedy(demo, 'The people of the', until=['not there']) == whole
+
+
+@pytest.mark.parametrize('name', ['max_gen_toks', 'max_new_tokens', 'max_tokens'])
+def test_all_names_for_the_length_are_known(demo, name):
+    text = demo.generate_until(requests_of(('Peace', {'until': [], name: 3})), disable_tqdm=True)[0]
+    assert text and greedy(demo, 'Peace').startswith(text)
+    assert len(demo.tok_encode(text)) <= 3
+
+
+def test_greedy_texts_do_not_depend_on_the_batch(demo, monkeypatch):
+    prompts = ['The people of the', 'Peace', LONG, '', 'In the year']
+    requests = requests_of(*[(p, {'until': ['.'], 'max_gen_toks': 20}) for p in prompts])
+    one = demo.generate_until(requests, disable_tqdm=True)
+    monkeypatch.setattr(demo, 'batch_size', 3)
+    assert demo.generate_until(requests, disable_tqdm=True) == one
+    assert len(set(one)) == 5
+
+
+def test_samples_differ_between_requests_but_not_between_batches_or_runs(demo, monkeypatch):
+    keywords = {'until': [], 'max_gen_toks': 10, 'do_sample': True, 'temperature': 1.0}
+    requests = requests_of(*[('The', keywords)] * 5)
+    one = demo.generate_until(requests, disable_tqdm=True)
+    assert len(set(one)) == 5
+    monkeypatch.setattr(demo, 'batch_size', 2)
+    assert demo.generate_until(requests, disable_tqdm=True) == one
+    monkeypatch.setattr(demo, 'seed', 1)
+    assert not set(demo.generate_until(requests, disable_tqdm=True)) & set(one)
+
+
+@pytest.mark.parametrize(
+    'keywords',
+    [
+        {'do_sample': False, 'temperature': 0.7},
+        {'do_sample': True, 'temperature': 0.0},
+        {'do_sample': True, 'temperature': 1.0, 'top_k': 1},
+        {'do_sample': True, 'temperature': 1.0, 'top_p': 1e-6},
+        {'num_beams': 1, 'top_p': None},
+    ],
+)
+def test_what_amounts_to_greedy_decoding_is_greedy(demo, keywords):
+    assert greedy(demo, 'The people', **keywords) == greedy(demo, 'The people')
+
+
+@pytest.mark.parametrize(
+    'keywords, message',
+    [
+        ({'num_beams': 4}, 'generation with num_beams is not supported'),
+        ({'repetition_penalty': 1.2, 'n': 2}, 'generation with n, repetition_penalty is not'),
+        ({'max_gen_toks': 256}, 'max_gen_toks=256 leaves no room for a prompt in the context of'),
+        ({'do_sample': True, 'temperature': -1}, 'temperature must be a number from 0'),
+        ({'top_k': 2.5}, 'top_k must be a whole number'),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_runs(demo, monkeypatch, keywords, message):
+    monkeypatch.setattr(demo, '_engine', None)
+    requests = requests_of(('The', {'until': [], 'max_gen_toks': 5}), ('The', keywords))
+    with pytest.raises(ValueError, match=message):
+        demo.generate_until(requests, disable_tqdm=True)
+
+
+def test_a_small_context_leaves_room_for_prompts_where_a_task_names_no_length(demo):
+    assert demo.max_gen_toks == 128
+    assert len(demo.generate_until(requests_of((LONG, {'until': ['.']})))) == 1
+
+
+class Dictation:
+    """An engine that says given tokens, so many at a time, and counts what it was asked for."""
+
+    def __init__(self, rows, at_a_time, end=None):
+        self.rows, self.at_a_time, self.end, self.said = np.array(rows), at_a_time, end, 0
+
+    def stream(self, prompts, settings, first_sample):
+        self.prompts = prompts
+        for start in range(0, self.rows.shape[1], self.at_a_time):
+            new = self.rows[:, start : start + self.at_a_time]
+            self.said += new.shape[1]
+            yield new
+
+    def before_end(self, tokens, settings):
+        return tokens[: tokens.index(self.end)] if self.end in tokens else tokens
+
+
+def test_the_end_of_a_long_prompt_and_the_new_tokens_fill_the_context(demo, monkeypatch):
+    engine = Dictation([[0]] * 2, 1)
+    monkeypatch.setattr(demo, '_engine', lambda: engine)
+    demo._continue([LONG, ''], Settings(length=20), [], first_sample=0)
+    assert engine.prompts == [demo.tok_encode(LONG)[-236:], [demo.eot_token_id]]
+
+
+@pytest.mark.parametrize('at_a_time', [1, 2, 3, 7, 50])
+@pytest.mark.parametrize(
+    'stops, expected',
+    [
+        (['cd'], 'ab'),
+        (['bc', 'ab'], ''),  # 'ab' is complete first, though 'bc' is found first
+        (['é'], 'abcd '),
+        (['d é'], 'abc'),
+        (['never'], 'abcd é東xyz'),
+    ],
+)
+def test_a_text_does_not_depend_on_how_many_tokens_come_at_a_time(
+    demo, monkeypatch, at_a_time, stops, expected
+):
+    tokens = [demo.encoder.encoder[demo.encoder.byte_encoder[b]] for b in 'abcd é東xyz'.encode()]
+    engine = Dictation([tokens], at_a_time)
+    monkeypatch.setattr(demo, '_engine', lambda: engine)
+    assert demo._continue(['The'], Settings(length=20), stops, first_sample=0) == [expected]
+
+
+def test_generation_ends_as_soon_as_all_rows_have_stopped(demo, monkeypatch):
+    a, b, stop = (demo.tok_encode(text)[0] for text in ('a', 'b', '.'))
+    end = demo.eot_token_id
+    engine = Dictation([[a, stop, b, b, b, b], [b, b, b, end, end, end]], 1, end)
+    monkeypatch.setattr(demo, '_engine', lambda: engine)
+    plan = Settings(length=6, stop_at_end=True), ['.']
+    assert demo._continue(['x', 'y'], *plan, first_sample=0) == ['a', 'bbb']
+    assert engine.said == 4
+
+
+# With the harness
+
+
+def test_the_harness_runs_all_three_kinds_of_task(demo, tasks, weights):
+    results = evaluate(demo, tasks)['results']
+    assert results['local_choice']['acc,none'] == pytest.approx(2 / 3)
+    assert results['local_generation']['exact_match,none'] == 0
+    nats = 0
+    for record in DATA['local_rolling'][1:]:
+        tokens = [demo.eot_token_id] + demo.tok_encode(record['text'])
+        nats -= numpy_logprobs(weights, tokens)[0].sum()
+    nats -= demo.loglikelihood_rolling(requests_of((LONG,)))[0]
+    n_bytes = sum(len(record['text'].encode()) for record in DATA['local_rolling'])
+    bits = results['local_rolling']['bits_per_byte,none']
+    assert bits == pytest.approx(nats / math.log(2) / n_bytes, rel=1e-4)
+
+
+def test_results_name_the_weights(demo, tasks):
+    config = evaluate(demo, tasks, ['local_choice'])['config']
+    assert config['model_sha'] and config['model_dtype'] == 'float32'
+
+
+def test_the_cache_answers_what_it_has_seen(demo, tasks, tmp_path, monkeypatch):
+    before = demo.cache_hook
+    try:
+        first = evaluate(demo, tasks, use_cache=str(tmp_path / 'cache'))
+        monkeypatch.setattr(demo, '_scorer', None)
+        monkeypatch.setattr(demo, '_engine', None)
+        again = evaluate(demo, tasks, use_cache=str(tmp_path / 'cache'))
+    finally:
+        demo.set_cache_hook(before)
+    assert again['results'] == first['results']
+
+
+def test_answers_are_in_the_cache_before_the_run_is_over(demo, monkeypatch):
+    memory = Memory()
+    monkeypatch.setattr(demo, 'cache_hook', memory)
+    monkeypatch.setattr(demo._scorer(), 'tokens_at_once', 1)  # so that results come early
+    with pytest.raises(ValueError, match='exceeds the context'):
+        demo.loglikelihood(requests_of((LONG, ' of'), ('The', LONG)), disable_tqdm=True)
+    assert list(memory) == [('loglikelihood', str((LONG, ' of')))]
+
+    keywords = {'until': ['.'], 'max_gen_toks': 3}
+    refused = {'until': ['.'], 'max_gen_toks': 3, 'top_p': 0.5}
+    stream = demo._engine().stream
+
+    def failing(prompts, settings, first_sample):
+        if settings.top_p < 1:
+            raise ValueError('no more')
+        return stream(prompts, settings, first_sample)
+
+    monkeypatch.setattr(demo.engine, 'stream', failing)
+    with pytest.raises(ValueError, match='no more'):
+        demo.generate_until(requests_of(('The', keywords), ('The', refused)), disable_tqdm=True)
+    assert list(memory)[1:] == [('generate_until', str(('The', keywords)))]
+
+
+def test_a_whole_text_is_in_the_cache_but_not_its_windows(demo, monkeypatch):
+    monkeypatch.setattr(demo, 'cache_hook', Memory())
+    (total,) = demo.loglikelihood_rolling(requests_of((LONG,)), disable_tqdm=True)
+    assert demo.cache_hook == {('loglikelihood_rolling', str((LONG,))): total}
+
+
+def test_one_worker_holds_weights_at_a_time(demo):
+    demo.loglikelihood(requests_of(*PAIRS[:1]), disable_tqdm=True)
+    assert demo.scorer is not None and demo.engine is None
+    greedy(demo, 'The')
+    assert demo.engine is not None and demo.scorer is None
+
+
+def test_the_bar_is_shown_to_terminals_and_only_if_wanted(module, monkeypatch):
+    monkeypatch.setattr(sys.stderr, 'isatty', lambda: True, raising=False)
+    with contextlib.redirect_stdout(None):
+        assert module.progress_bar(1, 'x', disable=True).disable
+        assert not module.progress_bar(1, 'x', disable=False).disable
+        monkeypatch.setattr(sys.stderr, 'isatty', lambda: False, raising=False)
+        assert module.progress_bar(1, 'x', disable=False).disable
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        ({'model_name': 'nowhere'}, "there is no model 'nowhere'"),
+        ({'pretrained': 'gpt2'}, "gpt2-tf takes no model argument 'pretrained'"),
+        ({'batch_size': 0}, 'batch_size must be a whole number of at least 1'),
+    ],
+)
+def test_bad_model_arguments(module, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        module.TensorFlowGPT2(**{'model_name': 'demo', 'models_dir': ROOT / 'models'} | arguments)
+
+
+def test_arguments_of_the_command_line_are_taken_as_the_harness_hands_them_over(module):
+    model = module.TensorFlowGPT2.create_from_arg_string(
+        f'model_name=demo,models_dir={ROOT / "models"},seed=3',
+        {'batch_size': 'auto', 'max_batch_size': None, 'device': None},
+    )
+    assert (model.batch_size, model.seed) == (8, 3)
+
+
+@pytest.mark.slow
+def test_the_command(module, tasks, tmp_path):
+    command = [sys.executable, 'src/lm_eval_model.py', '--model', 'gpt2-tf']
+    command += ['--model_args', 'model_name=demo', '--tasks', 'local_choice']
+    command += ['--include_path', str(tasks), '--output_path', str(tmp_path / 'out')]
+    options = dict(capture_output=True, encoding='utf-8', timeout=240, cwd=ROOT)
+    done = subprocess.run(command, env=os.environ | OFFLINE, **options)
+    assert done.returncode == 0, done.stderr
+    assert '|local_choice|' in done.stdout and '0.6667' in done.stdout
+    assert list((tmp_path / 'out').rglob('results_*.json'))
+
+
+def test_the_command_without_the_model_ends_in_one_line(module, tasks, monkeypatch, capsys):
+    command = ['--model', 'gpt2-tf', '--model_args', 'model_name=nowhere']
+    command += ['--tasks', 'local_choice', '--include_path', str(tasks)]
+    monkeypatch.setattr(sys, 'argv', ['lm_eval_model.py', *command])
+    with pytest.raises(SystemExit) as stopped:
+        module.main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: there is no model 'nowhere'")
+
+
+# Against Hugging Face's model class of the harness
+
+
+@pytest.fixture(scope='module')
+def hugging_face(module):
+    for name in ('torch', 'transformers', 'accelerate'):
+        pytest.importorskip(name)
+    import tokenizers
+    import torch
+    import transformers
+    from lm_eval.models.huggingface import HFLM
+
+    sizes = json.loads((DEMO / 'hparams.json').read_text('utf-8'))
+    bpe = tokenizers.Tokenizer(
+        tokenizers.models.BPE.from_file(str(DEMO / 'encoder.json'), str(DEMO / 'vocab.bpe'))
+    )
+    bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = tokenizers.decoders.ByteLevel()
+    end = {'bos_token': '<|endoftext|>', 'eos_token': '<|endoftext|>'}
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=bpe, **end)
+    network = hf_gpt2.load(DEMO / 'model.ckpt', sizes)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # with shapes this small more of them wait for each other
+    yield HFLM(pretrained=network, tokenizer=tokenizer, device='cpu', batch_size=1)
+    torch.set_num_threads(threads)
+
+
+def responses(results):
+    """What the model answered to each request of each task."""
+    return {
+        (task, sample['doc_id']): sample['resps']
+        for task, samples in results['samples'].items()
+        for sample in samples
+    }
+
+
+@pytest.mark.peers
+def test_all_requests_of_all_tasks_are_answered_as_hugging_face_does(demo, tasks, hugging_face):
+    ours, theirs = (responses(evaluate(model, tasks)) for model in (demo, hugging_face))
+    assert ours.keys() == theirs.keys() and len(ours) == 9
+    for place, answer in ours.items():
+        if place[0] == 'local_generation':
+            assert answer == theirs[place]
+        else:
+            numbers = (np.array(each, float).ravel() for each in (answer, theirs[place]))
+            np.testing.assert_allclose(*numbers, atol=1e-3, rtol=1e-6, err_msg=str(place))
+
+
+@pytest.mark.peers
+def test_requests_at_the_edges_are_answered_as_hugging_face_does(demo, hugging_face):
+    requests = requests_of(*PAIRS)
+    ours = demo.loglikelihood(requests, disable_tqdm=True)
+    theirs = hugging_face.loglikelihood(requests, disable_tqdm=True)
+    assert [greedy for _, greedy in ours] == [greedy for _, greedy in theirs]
+    for (mine, _), (other, _) in zip(ours, theirs, strict=True):
+        assert mine == pytest.approx(other, abs=1e-3)
+    documents = requests_of((LONG,), (LONG[:3000],), ('',), ('é',), ('a<|endoftext|>b',))
+    ours = demo.loglikelihood_rolling(documents, disable_tqdm=True)
+    assert ours == pytest.approx(
+        hugging_face.loglikelihood_rolling(documents, disable_tqdm=True), abs=1e-2
+    )
+    keywords = [
+        {'until': ['.'], 'max_gen_toks': 30},
+        {'until': ['the', 'th', 'e'], 'max_gen_toks': 30},
+        {'until': [' peace', '\n\n'], 'max_gen_toks': 100, 'do_sample': False},
+    ]
+    prompts = requests_of(*[(p, k) for k in keywords for p in ('The people', LONG, 'Peace is')])
+    ours = demo.generate_until(prompts, disable_tqdm=True)
+    assert ours == hugging_face.generate_until(prompts, disable_tqdm=True)

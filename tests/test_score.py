@@ -1,0 +1,254 @@
+import json
+import math
+import os
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from conftest import byte_encoder, write_lines
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import score as script
+from scorer import Scorer, Scores
+
+TEXT = 'Fellow citizens — of the naïve 日本 Senate,\r\n\r\nI have the honor to report: ' * 9
+LABELS = [
+    'documents',
+    'tokens',
+    'words',
+    'characters',
+    'bytes',
+    'total nats',
+    'perplexity per token',
+    'perplexity per word',
+    'bits per byte',
+    'bits per character',
+]
+
+
+@pytest.fixture(scope='module')
+def scorer(models_dir):
+    with Scorer('demo', str(models_dir)) as scorer:
+        yield scorer
+
+
+@pytest.fixture
+def run(call, models_dir, scorer, monkeypatch):
+    """Run the script in this process, on a scorer that is there: (*arguments) -> as `call` does."""
+    monkeypatch.setattr(scorer, 'close', lambda: None)
+    monkeypatch.setattr(script.command_line, 'start_scorer', lambda *model, **more: scorer)
+    flags = ['--model_name', 'demo', '--models_dir', models_dir]
+    return lambda *arguments: call(script.score, *arguments, *flags)
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / 'text.txt'
+    path.write_bytes(TEXT.encode())
+    return path
+
+
+def values(lines):
+    """The numbers of the last ten lines, by label."""
+    return dict(line.rsplit(maxsplit=1) for line in lines[-len(LABELS) :])
+
+
+def test_the_numbers_of_a_text_in_their_order(run, file, scorer):
+    status, out, err = run(file)
+    assert (status, err) == (0, '')
+    lines = out.splitlines()
+    assert [line[:22].strip() for line in lines] == LABELS
+    numbers = {label: float(number) for label, number in values(lines).items()}
+    tokens = scorer.encoder.encode(TEXT)
+    nats = -scorer.score_document(tokens).logprobs.sum(dtype=np.float64)
+    n_bytes, n_words = len(TEXT.encode()), len(TEXT.split())
+    assert numbers == pytest.approx(
+        {
+            'documents': 1,
+            'tokens': len(tokens),
+            'words': n_words,
+            'characters': len(TEXT),
+            'bytes': n_bytes,
+            'total nats': nats,
+            'perplexity per token': math.exp(nats / len(tokens)),
+            'perplexity per word': math.exp(nats / n_words),
+            'bits per byte': nats / math.log(2) / n_bytes,
+            'bits per character': nats / math.log(2) / len(TEXT),
+        },
+        abs=1e-3,
+        rel=1e-6,
+    )
+
+
+def test_standard_input_is_a_document_like_another(run_script, file, run):
+    flags = ['--model_name', 'demo']
+    for arguments in (['-', *flags], [*flags, '-']):
+        piped = run_script('src/score.py', *arguments, input=TEXT)
+        assert (piped.returncode, piped.stderr) == (0, '')
+        assert piped.stdout == run(file)[1].replace('\r', '')
+
+
+def test_each_of_several_documents_has_a_line_and_all_have_one_sum(run, file, tmp_path):
+    lines = write_lines(tmp_path / 'more.jsonl', ['One.', '', 'And another one.', ' \n'])
+    status, out, _ = run(lines, file)
+    out = out.splitlines()
+    assert [line.split(': ')[0] for line in out[:4]] == [
+        f'{lines} 1',
+        f'{lines} 3',
+        f'{lines} 4',
+        str(file),
+    ]
+    assert len(out) == 4 + len(LABELS)
+    total = sum(float(line.split('total nats ')[1].split(',')[0]) for line in out[:4])
+    assert float(values(out)['total nats']) == pytest.approx(total, abs=0.01)
+    assert values(out)['documents'] == '4'
+    assert 'perplexity per word none' in out[2]  # there is no word in it
+    alone = values(run(file)[1].splitlines())
+    for label in LABELS[5:]:
+        assert f'{label} {alone[label]}' in out[3]
+
+
+def test_tokens_are_written_with_all_their_numbers(run, file, tmp_path, scorer):
+    other = tmp_path / 'other.txt'
+    other.write_text('Two words', encoding='utf-8')
+    path = tmp_path / 'tokens.jsonl'
+    assert run(file, other, '--tokens', path)[0] == 0
+    records = [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+    for name, text in ((file, TEXT), (other, 'Two words')):
+        own = [r for r in records if r['document'] == str(name)]
+        assert [r['index'] for r in own] == list(range(len(own)))
+        assert [r['id'] for r in own] == scorer.encoder.encode(text)
+        assert ''.join(r['text'] for r in own) == text
+        data = b''.join(bytes.fromhex(r.get('bytes', r['text'].encode().hex())) for r in own)
+        assert data == text.encode()
+        scores = scorer.score_document([r['id'] for r in own], details=True)
+        for key, array in zip(('logprob', 'rank', 'entropy'), scores, strict=True):
+            np.testing.assert_allclose([r[key] for r in own], array, rtol=1e-6)
+    assert list(records[0]) == ['document', 'index', 'id', 'text', 'logprob', 'rank', 'entropy']
+
+
+def test_the_page_holds_the_texts_and_the_numbers(run, file, tmp_path):
+    path, tokens = tmp_path / 'page.html', tmp_path / 'tokens.jsonl'
+    status, out, _ = run(file, '--html', path, '--tokens', tokens)
+    page = path.read_bytes().decode()
+    data = json.loads(page.split('<script type="application/json">')[1].split('</script>')[0])
+    assert ''.join(data['text']) == TEXT
+    records = [json.loads(line) for line in tokens.read_text(encoding='utf-8').splitlines()]
+    assert data['logprob'] == [record['logprob'] for record in records]
+    for number in list(values(out.splitlines()).values())[1:]:
+        assert f'<dd>{number}</dd>' in page
+    assert page.endswith('</html>\n') and '<title>Surprise of demo</title>' in page
+
+
+def test_context_and_stride_are_those_of_the_library(run, file, scorer):
+    tokens = scorer.encoder.encode(TEXT)
+    for flags, arguments in [
+        ([], (256, 128)),
+        (['--context', 100], (100, 50)),
+        (['--context', 20, '--stride', 3], (20, 3)),
+        (['--context', 1], (1, 1)),
+    ]:
+        nats = float(values(run(file, *flags)[1].splitlines())['total nats'])
+        assert nats == pytest.approx(-scorer.score_document(tokens, *arguments).total, abs=1e-3)
+
+
+def test_a_failure_leaves_no_file_and_an_old_one_as_it_was(
+    run, tmp_path, file, scorer, monkeypatch
+):
+    old = tmp_path / 'tokens.jsonl'
+    old.write_text('old', encoding='utf-8')
+
+    scores = scorer.score_document(scorer.encoder.encode(TEXT), details=True)
+
+    def fails(*arguments, **options):
+        yield scores
+        raise ValueError('no more')
+
+    monkeypatch.setattr(scorer, 'score_documents', fails)
+    status, out, err = run(file, file, '--tokens', old, '--html', tmp_path / 'page.html')
+    assert status == 2 and err == 'error: no more\n'
+    assert old.read_text(encoding='utf-8') == 'old'
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['text.txt', 'tokens.jsonl']
+
+
+@pytest.mark.parametrize(
+    'flags, message',
+    [
+        ([], 'name at least one source'),
+        (['nowhere.txt'], 'there is no file or folder nowhere.txt'),
+        (
+            ['FILE', '--context', '257'],
+            'context must be a whole number of at least 1 and below 257',
+        ),
+        (['FILE', '--context', '8', '--stride', '9'], 'stride must be'),
+        (['FILE', '--stride', '0'], 'stride must be'),
+        (['FILE', '--tokens_at_once', '0'], 'tokens_at_once must be'),
+        (['FILE', '--dtype', 'half'], 'dtype must be one of float32, bfloat16, int8'),
+        (['FILE', '--model_name', 'nothing'], "there is no model 'nothing'"),
+        (['EMPTY'], 'there is no text in'),
+        (['LATIN'], 'latin.txt: byte 1 is not UTF-8'),
+        (['FILE', '--tokens', 'no/such/folder'], 'No such file or directory'),
+    ],
+)
+def test_bad_input_is_one_line_before_tensorflow_is_loaded(
+    call, models_dir, file, tmp_path, no_tensorflow, monkeypatch, flags, message
+):
+    monkeypatch.setitem(sys.modules, 'scorer', None)
+    (tmp_path / 'empty.txt').touch()
+    (tmp_path / 'latin.txt').write_bytes(b'a\xe9')
+    names = {'FILE': file, 'EMPTY': tmp_path / 'empty.txt', 'LATIN': tmp_path / 'latin.txt'}
+    flags = [names.get(flag, flag) for flag in flags]
+    if '--model_name' not in flags:
+        flags += ['--model_name', 'demo']
+    status, out, err = call(script.score, *flags, '--models_dir', models_dir)
+    assert (status, out) == (2, '')
+    assert message in err and err.count('\n') == 1
+
+
+def test_outputs_do_not_replace_a_text_nor_each_other(call, file, tmp_path, no_tensorflow):
+    (tmp_path / 'folder').mkdir()
+    again = tmp_path / 'folder' / '..' / file.name
+    both = ['--tokens', tmp_path / 'new', '--html', tmp_path / 'new']
+    for flags in (['--tokens', file], ['--html', again], both):
+        status, out, err = call(script.score, file, *flags, '--model_name', 'demo')
+        assert (status, out) == (2, '')
+        assert 'is a source, or another output: choose another name' in err
+    assert file.read_bytes() == TEXT.encode() and not (tmp_path / 'new').exists()
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/null'), reason='there is no /dev/null here')
+def test_both_outputs_may_be_thrown_away():
+    script.check_outputs(['/dev/null', '/dev/null'], ['-'])
+
+
+def test_a_vocabulary_without_an_end_is_refused(call, models_dir, tmp_path, file, no_tensorflow):
+    shutil.copytree(models_dir / 'demo', tmp_path / 'models' / 'odd')
+    path = tmp_path / 'models' / 'odd' / 'encoder.json'
+    vocabulary = json.loads(path.read_text(encoding='utf-8'))
+    del vocabulary['<|endoftext|>']
+    path.write_text(json.dumps(vocabulary), encoding='utf-8')
+    flags = ['--model_name', 'odd', '--models_dir', tmp_path / 'models']
+    status, _, err = call(script.score, file, *flags)
+    assert status == 2 and 'has no <|endoftext|> to start texts with' in err
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_the_texts_of_tokens_are_the_document_and_their_bytes_its_bytes(text):
+    encoder = byte_encoder()
+    tokens = encoder.encode(text)
+    numbers = np.zeros(len(tokens), np.float32)
+    scores = Scores(numbers, numbers.astype(np.int32), numbers)
+    records = list(script.token_records(encoder, tokens, scores))
+    assert ''.join(record['text'] for record in records) == text
+    data = b''.join(bytes.fromhex(r.get('bytes', r['text'].encode().hex())) for r in records)
+    assert data == text.encode()
+    assert all(('bytes' in r) == (ord(r['text'] or 'é') > 127) for r in records)
+
+
+def test_a_perplexity_beyond_floating_point_is_written_as_a_power():
+    assert script.perplexity(7200.0, 10) == 'e^720.0'
+    assert script.perplexity(0.0, 0) == 'none'
+    assert script.perplexity(math.log(8) * 3, 3) == '8.0000'

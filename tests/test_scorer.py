@@ -1,0 +1,400 @@
+import functools
+import math
+import shutil
+import types
+
+import numpy as np
+import numpy_gpt2
+import pytest
+from conftest import Reference, byte_encoder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_loss import largest_tensors
+
+import scorer as scoring
+from scorer import Scorer, Scores, Window, split_tokens, windows_of
+
+
+@pytest.fixture(scope='module')
+def demo(models_dir):
+    with Scorer('demo', str(models_dir)) as scorer:
+        yield scorer
+
+
+@pytest.fixture(scope='module')
+def expected(models_dir):
+    """The log-probabilities of all tokens behind each of a sequence, by NumPy: float64 [S, V]."""
+    weights = numpy_gpt2.load_weights(models_dir / 'demo' / 'model.ckpt')
+
+    @functools.cache
+    def logprobs(tokens):
+        logits = numpy_gpt2.logits(weights, list(tokens), n_head=6)
+        highest = logits.max(axis=-1, keepdims=True)
+        return logits - highest - np.log(np.exp(logits - highest).sum(axis=-1, keepdims=True))
+
+    return lambda tokens: logprobs(tuple(map(int, tokens)))
+
+
+def random_tokens(n, seed=0):
+    """Tokens of the demo model: half of them its likely ones, so that ranks vary."""
+    random = np.random.default_rng(seed)
+    return np.where(random.random(n) < 0.5, random.integers(600, size=n), random.integers(4096))
+
+
+def check(scores, logprobs, targets):
+    """Compare with NumPy's log-probabilities [n, V] of the distributions of targets [n]."""
+    chosen = np.take_along_axis(logprobs, np.asarray(targets)[:, None], axis=1)
+    np.testing.assert_allclose(scores.logprobs, chosen[:, 0], rtol=0, atol=1e-4)
+    entropies = -(np.exp(logprobs) * logprobs).sum(axis=1)
+    np.testing.assert_allclose(scores.entropies, entropies, rtol=0, atol=1e-4)
+    ranks = 1 + (logprobs > chosen).sum(axis=1)
+    # A rank may differ where float32 cannot tell two tokens apart.
+    close = (abs(logprobs - chosen) < 1e-4).sum(axis=1) - 1
+    assert (abs(scores.ranks - ranks) <= close).all()
+    assert scores.logprobs.dtype == scores.entropies.dtype == np.float32
+    assert scores.ranks.dtype == np.int32
+
+
+def test_windows_are_scored_as_by_numpy(demo, expected):
+    tokens = random_tokens(257)
+    sizes = [(2, 1), (257, 1), (17, 16), (40, 7), (18, 1), (200, 199), (33, 1)]
+    windows = [Window(tokens[:n], first) for n, first in sizes]
+    counted = []
+    results = list(demo.score_windows(windows, details=True, progress=counted.append))
+    assert len(results) == len(windows)
+    for (n, first), scores in zip(sizes, results, strict=True):
+        check(scores, expected(tokens[: n - 1])[first - 1 :], tokens[first:n])
+    assert sum(counted) == sum(n - first for n, first in sizes)
+
+
+def test_without_details_there_are_no_entropies_and_the_rest_is_the_same(demo):
+    window = Window(random_tokens(50), 3)
+    (full,) = demo.score_windows([window], details=True)
+    (plain,) = demo.score_windows([window])
+    assert plain.entropies is None
+    assert plain.logprobs.tobytes() == full.logprobs.tobytes()
+    assert plain.ranks.tobytes() == full.ranks.tobytes()
+
+
+@pytest.fixture(scope='module')
+def reference_models(tmp_path_factory, models_dir):
+    """A models folder with both checkpoints of 2019, `tiny` and `micro`."""
+    folder = tmp_path_factory.mktemp('reference_models')
+    shutil.copytree(models_dir / 'tiny', folder / 'tiny')
+    shutil.copytree(Reference('micro').folder, folder / 'micro')
+    return folder
+
+
+def test_losses_are_those_of_2019(reference, reference_models):
+    folder = str(reference_models)
+    encoder = types.SimpleNamespace(encoder=range(reference.sizes['n_vocab']), end_of_text=0)
+    if reference.folder.name == 'micro':  # it has no vocabulary of its own; its files are not read
+        for name in ('encoder.json', 'vocab.bpe'):
+            (reference_models / 'micro' / name).touch()
+    with Scorer(reference.folder.name, folder, encoder) as scorer:
+        rows = reference.golden['tokens']
+        results = scorer.score_windows(Window(row, 1) for row in rows)
+        for scores, losses in zip(results, reference.golden['token_loss'], strict=True):
+            np.testing.assert_allclose(-scores.logprobs, losses, rtol=0, atol=1e-4)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 300), st.integers(1, 40), st.data())
+def test_every_token_but_the_first_is_scored_once_and_with_enough_context(n, context, data):
+    stride = data.draw(st.integers(1, context))
+    windows = windows_of(n, context, stride)
+    scored = [i for start, end, first in windows for i in range(first, end)]
+    assert scored == list(range(1, n))
+    for number, (start, end, first) in enumerate(windows):
+        assert 0 <= start < first < end <= n
+        assert end - start <= context + 1  # the last token is not read
+        if number:
+            assert end - first <= stride
+            assert first - start >= min(first, context - stride + 1)
+
+
+def test_the_windows_of_the_drawing():
+    assert windows_of(11, 4, 2) == [(0, 5, 1), (2, 7, 5), (4, 9, 7), (6, 11, 9)]
+    assert windows_of(11, 4, 4) == [(0, 5, 1), (4, 9, 5), (6, 11, 9)]
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        ((9, 0, 1), 'context must be a whole number of at least 1, not 0'),
+        ((9, 4, 5), 'stride must be a whole number of at least 1 and below 5, not 5'),
+        ((9, 4, 0), 'stride must be'),
+    ],
+)
+def test_windows_that_would_leave_tokens_out_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        windows_of(*arguments)
+
+
+@pytest.fixture(scope='module')
+def of_bytes(byte_models):
+    """A scorer of a fast model, and its logits by NumPy."""
+    weights = numpy_gpt2.load_weights(byte_models / 'bytes' / 'model.ckpt')
+    with Scorer('bytes', str(byte_models)) as scorer:
+        yield scorer, lambda tokens: numpy_gpt2.logits(weights, tokens, n_head=2)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 90), st.integers(1, 64), st.data())
+def test_each_token_of_a_document_is_read_behind_the_start_or_its_window(
+    of_bytes, n, context, data
+):
+    scorer, logits_of = of_bytes
+    stride = data.draw(st.integers(1, context))
+    tokens = np.random.default_rng(n).integers(256, size=n)
+    scores = scorer.score_document(tokens, context, stride, details=True)
+    whole = [scorer.encoder.end_of_text, *tokens]
+    rows = []
+    for start, end, first in windows_of(n + 1, context, stride):
+        rows.append(logits_of(whole[start : end - 1])[first - 1 - start :])
+    logits = np.concatenate(rows)
+    logprobs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    check(scores, logprobs, tokens)
+
+
+def test_a_document_without_the_start_token_has_no_score_for_its_first(demo, expected):
+    tokens = random_tokens(30)
+    scores = demo.score_document(tokens, start=False, details=True)
+    check(scores, expected(tokens[:-1]), tokens[1:])
+    with pytest.raises(ValueError, match='there is no token to score'):
+        demo.score_document(tokens[:1], start=False)
+
+
+def test_documents_are_what_each_is_alone_and_read_one_pool_ahead_at_most(demo, monkeypatch):
+    monkeypatch.setattr(scoring, 'BATCHES_IN_POOL', 1)
+    documents = [random_tokens(n, seed=n) for n in (5, 700, 1, 300, 40, 900, 3)]
+    read = []
+    results = demo.score_documents(
+        (read.append(n) or tokens for n, tokens in enumerate(documents)), stride=100
+    )
+    for number, (tokens, scores) in enumerate(zip(documents, results, strict=True)):
+        alone = demo.score_document(tokens, stride=100)
+        assert len(alone.logprobs) == len(tokens)
+        assert scores.logprobs.tobytes() == alone.logprobs.tobytes()
+        assert len(read) <= number + 6
+    assert len(read) == len(documents)
+
+
+def test_scores_are_the_same_bit_for_bit_whatever_the_batch_size_and_company(models_dir, demo):
+    random = np.random.default_rng(3)
+    windows = [
+        Window(random.integers(4096, size=n), int(random.integers(1, n)))
+        for n in random.integers(2, 257, size=40)
+    ]
+    results = list(demo.score_windows(windows, details=True))
+    for tokens_at_once, order in [(1, random.permutation(40)), (5000, random.permutation(40)[:13])]:
+        with Scorer('demo', str(models_dir), tokens_at_once=tokens_at_once) as other:
+            again = other.score_windows([windows[i] for i in order], details=True)
+            for i, scores in zip(order, again, strict=True):
+                assert [a.tobytes() for a in scores] == [a.tobytes() for a in results[i]]
+
+
+def test_continuations_are_scored_as_by_numpy_whether_they_share_a_prompt_or_not(demo, expected):
+    prompt, other = random_tokens(60, seed=4), random_tokens(25, seed=5)
+    endings = [random_tokens(n, seed=n) for n in (1, 9, 2, 30, 1)]
+    pairs = [(prompt, ending) for ending in endings]
+    pairs[2:2] = [(other, endings[0]), ([], endings[1]), (other, endings[3])]
+    counted = []
+    results = demo.score_continuations(pairs, details=True, progress=counted.append)
+    for (before, after), scores in zip(pairs, results, strict=True):
+        before = list(before) or [demo.encoder.end_of_text]
+        logprobs = expected([*before, *after[:-1]])[len(before) - 1 :]
+        check(scores, logprobs, after)
+    assert sum(counted) == sum(len(after) for _, after in pairs)
+
+
+def test_a_shared_prompt_is_read_once(demo, monkeypatch):
+    read = []
+    run = Scorer._run
+
+    def counting(self, fetches, feed):
+        read.extend(tokens.size for key, tokens in feed.items() if key is demo.tokens)
+        return run(self, fetches, feed)
+
+    monkeypatch.setattr(Scorer, '_run', counting)
+    prompt = random_tokens(150)
+    list(demo.score_continuations([(prompt, random_tokens(8, seed=n)) for n in range(10)]))
+    assert read == [224]  # 150 + 10 * 7 slots
+    read.clear()
+    list(demo.score_continuations([(prompt, random_tokens(30, seed=n)) for n in range(10)]))
+    # A row has as many slots as the model sees positions: 150 + 3 * 29 of 256.
+    assert sum(read) == 3 * 256 + 192
+
+
+def test_a_prompt_that_is_too_long_loses_tokens_on_its_left(demo, expected):
+    tokens = random_tokens(400)
+    (scores,) = demo.score_continuations([(tokens[:390], tokens[390:])], details=True)
+    check(scores, expected(tokens[-257:-1])[-10:], tokens[390:])
+
+
+def test_choosing_takes_the_likeliest_ending(demo, expected):
+    prompt = random_tokens(20)
+    best = int(expected(prompt)[-1].argmax())
+    endings = [[best - 1], [best], [best, best - 1]]
+    chances = demo.choose(prompt, endings)
+    assert chances.dtype == np.float64 and chances.argmax() == 1
+    assert chances[1] == pytest.approx(expected(prompt)[-1, best], abs=1e-4)
+    both = expected([*prompt, best])
+    assert chances[2] == pytest.approx(both[-2, best] + both[-1, best - 1], abs=1e-4)
+
+
+def test_next_tokens_are_the_likeliest_ones(demo, expected):
+    contexts = [random_tokens(n, seed=n) for n in (1, 256, 30)]
+    ids, logprobs = demo.next_tokens(contexts, 5)
+    assert ids.shape == logprobs.shape == (3, 5)
+    for context, of_ids, values in zip(contexts, ids, logprobs, strict=True):
+        last = expected(context)[-1]
+        np.testing.assert_allclose(values, np.sort(last)[::-1][:5], rtol=0, atol=1e-4)
+        np.testing.assert_allclose(values, last[of_ids], rtol=0, atol=1e-4)
+
+
+def test_of_equally_likely_tokens_lower_ids_come_first():
+    import tensorflow.compat.v1 as tf
+
+    logits = np.float32([[1, 3, 1, 3, 1]])
+    with tf.Graph().as_default(), tf.Session() as session:
+        targets = tf.range(5)
+        logprobs, ranks, _ = session.run(scoring.scores_of(tf.tile(logits, [5, 1]), targets))
+    assert ranks.tolist() == [3, 1, 4, 2, 5]
+    total = 3 * math.e + 2 * math.e**3
+    chances = [math.e / total, math.e**3 / total] * 2 + [math.e / total]
+    np.testing.assert_allclose(np.exp(logprobs), chances, rtol=1e-6)
+
+
+def test_totals_are_summed_in_float64():
+    scores = Scores(np.full(10**6, -0.1, np.float32), np.ones(10**6, np.int32))
+    assert scores.total == pytest.approx(np.float64(np.float32(-0.1)) * 10**6, rel=1e-12)
+    assert scores.greedy and not scores._replace(ranks=np.array([1, 2])).greedy
+
+
+def test_a_greedy_continuation_has_rank_one_throughout(demo, models_dir):
+    from engine import Engine
+    from settings import Settings
+
+    prompt = random_tokens(9)
+    with Engine('demo', str(models_dir), demo.encoder) as engine:
+        (continuation,) = engine.generate([prompt], Settings(length=20, temperature=0))
+    (scores,) = demo.score_continuations([(prompt, continuation)])
+    assert scores.greedy
+
+
+def test_without_ranks_the_rest_is_the_same(demo):
+    windows = [Window(random_tokens(30), 3), Window(random_tokens(9), 8)]
+    for full, plain in zip(
+        demo.score_windows(windows, details=True),
+        demo.score_windows(windows, details=True, ranks=False),
+        strict=True,
+    ):
+        assert full.ranks is not None and plain.ranks is None
+        np.testing.assert_array_equal(full.logprobs, plain.logprobs)
+        np.testing.assert_array_equal(full.entropies, plain.entropies)
+    (plain,) = demo.score_windows(windows[:1], ranks=False)
+    assert plain.ranks is plain.entropies is None
+
+
+@pytest.mark.parametrize('dtype', ['bfloat16', 'int8'])
+def test_other_dtypes_stay_close(models_dir, demo, dtype):
+    tokens = random_tokens(200)
+    with Scorer('demo', str(models_dir), dtype=dtype) as half:
+        close = half.score_document(tokens).logprobs
+    exact = demo.score_document(tokens).logprobs
+    difference = abs(close - exact)
+    assert 1e-4 < difference.max() < 0.5, 'that was float32'
+    assert abs(close.mean() - exact.mean()) < 0.02
+
+
+def test_logits_of_a_batch_are_never_there(models_dir, monkeypatch):
+    largest = []  # numbers in a tensor, for each run
+    with Scorer('demo', str(models_dir), tokens_at_once=4096) as scorer:
+
+        def measured(fetches, feed):
+            largest.append(largest_tensors(fetches, feed, scorer.session)[0])
+            return scorer.session.run(fetches, feed)
+
+        monkeypatch.setattr(scorer, '_run', measured)
+        list(scorer.score_windows([Window(random_tokens(257), 1)] * 16))
+    assert len(largest) == 1 + 16
+    # 256 positions of 4,096 tokens; all 4,096 positions would have 2**24 logits.
+    assert 2**20 <= max(largest[1:]) < 2**21
+    assert largest[0] < 2**23
+
+
+@pytest.mark.parametrize(
+    'window, message',
+    [
+        (Window([1] * 258, 1), 'a window of 258 tokens exceeds the context of 256 tokens'),
+        (Window([1, 2], 2), 'a window of 2 tokens cannot be scored from 2 on'),
+        (Window([1, 2], 0), 'cannot be scored from 0 on'),
+        (Window([1, 4096], 1), r'a token outside 0\.\.4095'),
+        (Window([-1, 5], 1), r'a token outside 0\.\.4095'),
+    ],
+)
+def test_a_window_that_cannot_be_scored_is_refused(demo, window, message):
+    with pytest.raises(ValueError, match=message):
+        list(demo.score_windows([window]))
+
+
+def test_continuations_that_cannot_be_scored_are_refused(demo):
+    with pytest.raises(ValueError, match='a continuation has no tokens'):
+        list(demo.score_continuations([([1], [])]))
+    with pytest.raises(ValueError, match='a window of 258 tokens exceeds the context of 256'):
+        list(demo.score_continuations([([1, 2, 3], [1] * 257)]))
+    with pytest.raises(ValueError, match='k must be a whole number of at least 1'):
+        demo.next_tokens([[1]], 0)
+    with pytest.raises(ValueError, match='context must be .* below 257, not 257'):
+        demo.score_document([1, 2], context=257)
+
+
+def test_a_scorer_that_cannot_be_is_refused(models_dir):
+    with pytest.raises(ValueError, match="dtype must be one of .*, not 'float16'"):
+        Scorer('demo', str(models_dir), dtype='float16')
+    with pytest.raises(ValueError, match='tokens_at_once must be'):
+        Scorer('demo', str(models_dir), tokens_at_once=0)
+    with pytest.raises(ValueError, match="there is no model 'nothing'"):
+        Scorer('nothing', str(models_dir))
+
+
+def test_a_start_token_is_needed_for_what_has_no_context(models_dir, demo, monkeypatch):
+    monkeypatch.setattr(type(demo.encoder), 'end_of_text', None)
+    with pytest.raises(ValueError, match='has no <|endoftext|> to start a text with'):
+        demo.score_document([1, 2])
+    with pytest.raises(ValueError, match='has no <|endoftext|>'):
+        demo.choose([], [[1]])
+    assert len(demo.score_document([1, 2], start=False).logprobs) == 1
+
+
+class Pairs:
+    """A vocabulary of bytes and the merges ' t', 'ab' and 'abc'."""
+
+    def __init__(self):
+        from encoder import Encoder
+
+        base = byte_encoder(end=None).encoder
+        more = ['Ġt', 'ab', 'abc']
+        merges = [('Ġ', 't'), ('a', 'b'), ('ab', 'c')]
+        self.encoder = Encoder(base | {t: 256 + n for n, t in enumerate(more)}, merges)
+
+
+@pytest.mark.parametrize(
+    'prompt, continuation, n_prompt',
+    [
+        ('x', ' t', 1),
+        ('x ', 't', 1),  # the space belongs to a token that ends behind it
+        ('xab', 'c', 1),
+        ('x', '', 1),
+        ('', 'x', 0),
+        ('é', 'é', 2),
+        ('ab', '', 1),
+    ],
+)
+def test_a_text_is_split_where_the_tokens_of_the_prompt_end(prompt, continuation, n_prompt):
+    encoder = Pairs().encoder
+    before, after = split_tokens(encoder, prompt, continuation)
+    assert before + after == encoder.encode(prompt + continuation)
+    assert len(before) == n_prompt
+    assert prompt.encode().startswith(encoder.decode_bytes(before))
