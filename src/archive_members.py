@@ -82,7 +82,11 @@ def opened(archive):
             with zipfile.ZipFile(Watched(file, bar)) as zipped:
                 yield zip_members(zipped)
         else:
-            with tarfile.open(fileobj=Watched(file, bar), mode='r|gz') as tar:
+            # tarfile's own 'r|gz' ends in an AttributeError for some damage before Python 3.12.
+            with (
+                gzip.GzipFile(fileobj=Watched(file, bar)) as unzipped,
+                tarfile.open(fileobj=unzipped, mode='r|') as tar,
+            ):
                 yield tar_members(tar)
 
 
