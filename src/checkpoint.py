@@ -28,6 +28,8 @@ def restore(session, path, variables, remedy='download the model again', matrice
         raise ValueError(f'not enough memory for the weights in {path}') from error
     except ValueError as error:
         raise ValueError(f'{error}; {remedy}') from error
+    except IndexError as error:  # the reader's word for a file that ends too soon
+        raise ValueError(f'cannot read {path}, it is truncated ({error}); {remedy}') from error
     except tf.errors.OpError as error:
         raise ValueError(
             f'cannot read {path}, {damage(error)} ({reason(error)}); {remedy}'

@@ -153,6 +153,8 @@ def attend(q, k, v, bias):
     """Scaled dot-product attention (Vaswani et al. 2017, eq. 1): [B, H, S, D]."""
     # Scaling q touches D numbers for each position, scaling the scores T of them.
     q = q * q.shape[-1].value ** -0.5
+    if q.dtype == tf.float16:  # for which attend_once's product is missing on CPUs
+        return attend_all(q, k, v, bias)
     n_new = shape_list(q)[-2]
     if isinstance(n_new, int):  # else the graph's run tells: a loop reads prompts and tokens alike
         return (attend_once if n_new == 1 else attend_all)(q, k, v, bias)

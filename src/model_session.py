@@ -34,11 +34,12 @@ class ModelSession(SessionOwner):
                 f'but n_vocab={self.hparams.n_vocab} in hparams.json; '
                 + remedy(model_name, models_dir)
             )
+        config = session_config(self.large_products)  # before the first product: int8 tries one
         self.graph = tf.Graph()
         with self.graph.as_default():
             getter, matrices = stored_as(dtype)
             self._build(getter)
-            self.session = tf.Session(config=session_config(self.large_products))
+            self.session = tf.Session(config=config)
             try:
                 checkpoint.restore(
                     self.session,

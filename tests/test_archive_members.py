@@ -303,7 +303,7 @@ def test_the_archive_is_read_no_further_than_needed(tmp_path, monkeypatch):
     )
     archive = tarred({'in/wanted': WANTED, 'in/more': os.urandom(1_000_000)})
     unpack(tmp_path, archive, '.tar.gz')
-    assert sum(read) < 100_000
+    assert sum(read) < 300_000  # gzip reads 128 kB at a time from Python 3.12 on
 
 
 def test_a_part_of_an_earlier_run_is_not_continued(tmp_path, kind):

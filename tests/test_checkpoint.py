@@ -10,7 +10,9 @@ from conftest import REFERENCE, ROOT
 import checkpoint
 import model
 from hparams import HParams, read_hparams
+from matrices import stored_as
 from model_files import weights
+from settings import DTYPES
 
 
 @pytest.fixture
@@ -19,13 +21,16 @@ def folder(tmp_path):
     return shutil.copytree(REFERENCE / 'micro', tmp_path / 'micro')
 
 
-def restore(folder, **changes):
+def restore(folder, dtype='float32', **changes):
     """Build the folder's model, with changed sizes if any, and restore it."""
     sizes = read_hparams(folder / 'hparams.json').values() | changes
     with tf.Graph().as_default(), tf.Session() as session:
-        model.model(HParams(**sizes), tf.zeros([1, 1], tf.int32))
+        getter, matrices = stored_as(dtype)
+        with tf.variable_scope('', custom_getter=getter):
+            model.model(HParams(**sizes), tf.zeros([1, 1], tf.int32))
         variables = tf.trainable_variables()
-        checkpoint.restore(session, weights(str(folder)), variables, 'REMEDY')
+        path = weights(str(folder))
+        checkpoint.restore(session, path, variables, 'REMEDY', matrices.values())
         return {
             v.op.name: value for v, value in zip(variables, session.run(variables), strict=True)
         }
@@ -89,22 +94,24 @@ def test_another_type_is_refused(folder):
         restore(folder)
 
 
+@pytest.mark.parametrize('dtype', DTYPES)
 @pytest.mark.parametrize('kept', [0, 1000, -1])
-def test_a_truncated_file_is_one_line_with_the_remedy(folder, kept):
+def test_a_truncated_file_is_one_line_with_the_remedy(folder, kept, dtype):
     data = folder / 'model.ckpt.data-00000-of-00001'
     data.write_bytes(data.read_bytes()[:kept])
     with pytest.raises(ValueError, match='truncated.*REMEDY') as caught:
-        restore(folder)
+        restore(folder, dtype)
     assert '\n' not in str(caught.value)
 
 
-def test_a_flipped_bit_is_noticed(folder):
+@pytest.mark.parametrize('dtype', DTYPES)
+def test_a_flipped_bit_is_noticed(folder, dtype):
     data = folder / 'model.ckpt.data-00000-of-00001'
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 1
     data.write_bytes(content)
     with pytest.raises(ValueError, match='damaged.*REMEDY'):
-        restore(folder)
+        restore(folder, dtype)
 
 
 def test_too_little_memory_is_not_called_damage(folder, monkeypatch):

@@ -1,9 +1,13 @@
 """Weights in bfloat16 and int8 against NumPy, and what a model makes of them."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from conftest import REFERENCE, TESTDATA
+from conftest import REFERENCE, ROOT, TESTDATA
 
 import checkpoint
 import matrices
@@ -91,6 +95,45 @@ def test_a_row_of_an_int8_product_does_not_depend_on_the_others():
     ]
     np.testing.assert_array_equal(products[0], products[2][:1])
     np.testing.assert_array_equal(products[1], products[2][:8])
+
+
+def test_what_is_no_number_stays_none_and_in_its_row(any_kernel):
+    """Rounded to an int8 it would be some number, and what follows a plausible token."""
+    values = random.normal(size=[1, 64, 96]).astype(np.float32)
+    x = random.normal(size=[3, 64]).astype(np.float32)
+    x[1, 40] = np.nan
+    name = 'model/h0/attn/c_attn/w'
+    product = in_session(Int8Matrix, name, values, lambda m: m.product(tf.constant(x)))
+    assert np.isnan(product[1]).all()
+    assert np.isfinite(product[[0, 2]]).all()
+
+
+EXACT = """
+import numpy as np
+import tensorflow.compat.v1 as tf
+import model
+from matrices import Int8Matrix, assign
+with tf.Session() as session:
+    matrix = Int8Matrix('w', [1, 64, 16])
+    assign(session, matrix.assignments(np.ones([1, 64, 16], np.float32)))
+    print(*session.run(matrix.product(tf.ones([1, 64])))[0])
+"""
+
+
+def test_int8_products_are_exact_on_processors_without_vnni():
+    """There oneDNN's int8 product saturates: it gives 17 where 64 are right."""
+    environment = os.environ | {'ONEDNN_MAX_CPU_ISA': 'AVX2', 'PYTHONPATH': str(ROOT / 'src')}
+    command = [sys.executable, '-c', EXACT]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    np.testing.assert_allclose([float(word) for word in result.stdout.split()], 64, rtol=1e-3)
+
+
+def test_a_kernel_that_refuses_is_not_used(monkeypatch):
+    def refuse(*_):
+        raise tf.errors.UnimplementedError(None, None, 'not on this processor')
+
+    monkeypatch.setattr(Int8Matrix, 'kernel', refuse)
+    assert not matrices.has_int8_kernel.__wrapped__()
 
 
 def test_rows_of_an_int8_matrix_are_those_of_the_matrix():

@@ -138,6 +138,18 @@ def test_the_whole_model_runs_in_half_precision(micro, dtype, tolerance):
     np.testing.assert_allclose(out, micro.golden['logits'], rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize('dtype', [tf.float16, tf.bfloat16])
+@pytest.mark.parametrize('shape', [[1, 1], [None, None]])
+def test_half_precision_takes_a_single_position_and_fed_shapes(micro, dtype, shape):
+    with tf.Graph().as_default(), tf.Session() as session:
+        tokens = tf.placeholder(tf.int32, shape)
+        with tf.variable_scope('', dtype=dtype):
+            logits = model.model(HParams(**micro.sizes), tokens)['logits']
+        session.run(tf.global_variables_initializer())
+        out = session.run(tf.cast(logits, tf.float32), {tokens: [[1]]})
+    assert out.shape == (1, 1, micro.sizes['n_vocab']) and np.isfinite(out).all()
+
+
 def test_attention_mask_is_a_triangle_aligned_to_the_lower_right():
     with tf.Session(graph=tf.Graph()) as session:
         mask = session.run(model.attention_mask(2, 4, dtype=tf.float32))
