@@ -89,7 +89,8 @@ def work(engine, models_dir, model_name, dtype):
 
 def ours(models_dir, model_name, sizes, dtype):
     """A function from rows [B, W + 1] to the mean loss of their last W tokens."""
-    from scorer import Scorer, Window, joined
+    from scored_windows import Window, joined
+    from scorer import Scorer
 
     scorer = Scorer(model_name, models_dir, dtype=dtype)
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 import detokenizers
+from scored_windows import split_tokens
 
 
 class Choice(NamedTuple):
@@ -52,8 +53,6 @@ def schema_choices(schemas, scorer, context, _stride):
     full: the probability of the sentence with a candidate in place of the pronoun.
     partial: the probability of what follows the candidate, given all up to it.
     """
-    from scorer import split_tokens
-
     choices = []
     for schema in schemas:
         befores = [schema.before + substitute(schema, candidate) for candidate in schema.candidates]

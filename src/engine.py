@@ -9,6 +9,7 @@ import cache as kv
 import sample
 from model_session import ModelSession
 from settings import check_fits
+from tf_session import memory_for
 
 READ_AT_ONCE = 128  # tokens of a prompt: attention to all that comes behind them is spared
 CACHE_STEP = 128  # the cache grows by so many slots: attention reads what is allocated
@@ -134,12 +135,8 @@ class Engine(ModelSession):
             n = max(1, min(2 * n, int(chunk_seconds / seconds)))
 
     def _run(self, operation, feed, rows):
-        try:
+        with memory_for(f'{rows} texts at a time: take fewer, or shorter ones'):
             return self.session.run(operation, feed)
-        except tf.errors.ResourceExhaustedError as error:
-            raise ValueError(
-                f'not enough memory for {rows} texts at a time: take fewer, or shorter ones'
-            ) from error
 
     def generate(self, prompts, settings, first_sample=0, progress=None):
         """All new tokens of each prompt at once: lists of ids, cut before the end token.

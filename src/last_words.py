@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from choice_scoring import fitting
+from scored_windows import split_tokens
 
 CANDIDATES = 40  # likeliest next tokens that words are looked for behind
 WORD_TOKENS = 12  # no word is longer
@@ -68,8 +69,6 @@ COLUMNS = ('nll', 'last_nll', 'right', 'right_filtered', 'last_right')
 
 def passages(texts, scorer, context, _stride):
     """The Passages of texts: the last word is all behind the last white space."""
-    from scorer import split_tokens
-
     found = []
     for text in texts:
         parts = re.fullmatch(r'(?s)(.*)\s(\S+)\s*', text)

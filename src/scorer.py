@@ -9,96 +9,20 @@ a few hundred positions at a time.
 
 import collections
 import itertools
-import typing
-from collections.abc import Sequence
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 import model
 from model_session import ModelSession
+from scored_rows import OWNER, PLACE, SLOT, TARGET, batches, filled, row_of, shared_rows, width_of
+from scored_windows import Scores, Window, joined, windows_of
 from settings import check_whole
+from tf_session import memory_for
 
 TOKENS_AT_ONCE = 1024
 POSITIONS_AT_ONCE = 256  # whose logits are there together: 51 MB for 50,257 tokens
 BATCHES_IN_POOL = 64  # are sorted by length together
-
-
-class Window(typing.NamedTuple):
-    """tokens: what the model reads and, behind it, the last token that is asked for.
-    first: the first token that is scored, at least 1; those before are context only.
-    """
-
-    tokens: Sequence[int]
-    first: int
-
-
-class Scores(typing.NamedTuple):
-    """What a model gives to n tokens that follow each other.
-
-    logprobs: float32 [n], nats.  ranks: int32 [n], 1 for the likeliest token of all; of equally
-    likely ones the lower ids come first.  entropies: float32 [n], nats, of the distribution that
-    each token was drawn from.  Ranks and entropies are None where they were not asked for.
-    """
-
-    logprobs: np.ndarray
-    ranks: np.ndarray | None
-    entropies: np.ndarray | None = None
-
-    @property
-    def total(self):
-        """The log-probability of all of them, summed in float64."""
-        return float(self.logprobs.sum(dtype=np.float64))
-
-    @property
-    def greedy(self):
-        """Whether each is the likeliest token."""
-        return bool((self.ranks == 1).all())
-
-
-def windows_of(n_tokens, context, stride):
-    """Cut a sequence into windows that score each token but the first exactly once.
-
-    context: the most tokens that are read to predict one.  stride: tokens that each window but the
-    first scores; the fewer, the more context each of them has, and the longer it takes.
-    Returns a list of (start, end, first): the window is tokens[start:end], scored from `first` on.
-    With 11 tokens, context 4 and stride 2, where r is only read and s is scored (the last one of a
-    window is not read there):
-
-        tokens      0 1 2 3 4 5 6 7 8 9 10      start, end, first
-                    r s s s s                   0, 5, 1
-                        r r r s s               2, 7, 5
-                            r r r s s           4, 9, 7
-                                r r r s s       6, 11, 9
-
-    So a token is predicted from `context` - `stride` + 1 to `context` tokens, the very first ones
-    from fewer. The last window scores what is left, and reads a whole context all the same.
-    Raises ValueError unless 1 <= stride <= context.
-    """
-    check_whole('context', context, least=1)
-    check_whole('stride', stride, least=1, below=context + 1)
-    windows, first = [], 1
-    while first < n_tokens:
-        end = min(first + (stride if windows else context), n_tokens)
-        windows.append((max(end - context - 1, 0), end, first))
-        first = end
-    return windows
-
-
-def split_tokens(encoder, prompt, continuation):
-    """The tokens of a prompt and of what continues it, split from those of the whole text.
-
-    The whole is encoded at once, as the model has seen text: ' the' after 'in' is one token only
-    because no token spans the two. A token that begins in the prompt and ends behind it belongs to
-    the continuation, which is then scored with those characters.
-    """
-    tokens = encoder.encode(prompt + continuation)
-    room = len(prompt.encode('utf-8'))
-    for n, token in enumerate(tokens):
-        room -= len(encoder.decode_bytes([token]))
-        if room < 0:
-            return tokens[:n], tokens[n:]
-    return tokens, []
 
 
 class Scorer(ModelSession):
@@ -346,105 +270,8 @@ class Scorer(ModelSession):
         return dict(zip((self.tokens, self.positions, self.branches), arrays, strict=True))
 
     def _run(self, fetches, feed):
-        try:
+        with memory_for(f'{self.tokens_at_once} tokens at once: take fewer'):
             return self.session.run(fetches, feed)
-        except tf.errors.ResourceExhaustedError as error:
-            raise ValueError(
-                f'not enough memory for {self.tokens_at_once} tokens at once: take fewer'
-            ) from error
-
-
-SLOT, TARGET, PLACE, OWNER = range(4)  # columns of Row.asked
-
-
-class Row(typing.NamedTuple):
-    """What runs together: a trunk, and branches that each continue it without seeing the others.
-
-    tokens, positions: [S].  branches: [S], 0 in the trunk, else the number of the branch.
-    asked: [n, 4], for each token that is scored the SLOT it is predicted in, its id (TARGET), and
-    the PLACE it takes among the scores of its OWNER, the number of a window.
-    """
-
-    tokens: np.ndarray
-    positions: np.ndarray
-    branches: np.ndarray
-    asked: np.ndarray
-
-
-def row_of(owner, window):
-    """A row for one window."""
-    return shared_row([(owner, window)])
-
-
-def shared_row(members):
-    """A row for windows with the same trunk, what is before their first scored token.
-
-    members: list of (number of the window, Window).
-    """
-    n_trunk = members[0][1].first
-    tokens, branches = [members[0][1].tokens[:n_trunk]], [np.zeros(n_trunk, np.int32)]
-    positions, asked, used = [np.arange(n_trunk)], [], n_trunk
-    alone = len(members) == 1
-    for number, (owner, window) in enumerate(members, start=1):
-        targets = window.tokens[n_trunk:]
-        n = len(targets) - 1  # the last one is not read
-        slots = np.concatenate([[n_trunk - 1], np.arange(used, used + n)])
-        columns = slots, targets, np.arange(n + 1), np.full(n + 1, owner)
-        asked.append(np.stack(columns, axis=1))
-        tokens.append(targets[:-1])
-        positions.append(np.arange(n_trunk, n_trunk + n))
-        branches.append(np.full(n, 0 if alone else number, np.int32))
-        used += n
-    return Row(*map(np.concatenate, (tokens, positions, branches, asked)))
-
-
-def shared_rows(windows, most):
-    """Yield rows for windows; those with the same long trunk share one, of at most `most` slots."""
-    groups = {}
-    for owner, window in enumerate(windows):
-        n_scored = len(window.tokens) - window.first
-        # A short trunk is not worth the wider attention.
-        key = owner if n_scored > window.first else window.tokens[: window.first].tobytes()
-        groups.setdefault(key, []).append((owner, window))
-    for members in groups.values():
-        trunk = members[0][1].first
-        row, used = [], trunk
-        for owner, window in members:
-            n = len(window.tokens) - trunk - 1
-            if row and used + n > most:
-                yield shared_row(row)
-                row, used = [], trunk
-            row.append((owner, window))
-            used += n
-        yield shared_row(row)
-
-
-def width_of(row):
-    """The slots that a row runs in: it depends on its length alone, and wastes an eighth at most.
-
-    So a window's scores are the same whatever runs beside it, and there are few shapes to prepare.
-    """
-    n = len(row.tokens)
-    step = max(16, 1 << max((n - 1).bit_length() - 3, 0))
-    return -(-n // step) * step
-
-
-def batches(rows, tokens_at_once):
-    """Yield lists of rows of one width, longest first, of at most tokens_at_once slots or one."""
-    rows = sorted(rows, key=width_of, reverse=True)
-    for width, alike in itertools.groupby(rows, width_of):
-        size = max(1, tokens_at_once // width)
-        while batch := list(itertools.islice(alike, size)):
-            yield batch
-
-
-def filled(array):
-    """An array with zeros behind its rows, up to a multiple of 16 of them.
-
-    Fewer rows are multiplied by other kernels, and where numbers do not fill the last vector the
-    exponential of the rest is another function: the last bits of both differ.
-    """
-    return np.pad(array, [(0, -len(array) % 16)] + [(0, 0)] * (array.ndim - 1))
 
 
 def visible(branches):
@@ -477,9 +304,3 @@ def scores_of(logits, targets):
     dot = tf.raw_ops.BatchMatMulV3
     mean = dot(x=p[:, None], y=(logits - highest)[:, :, None], Tout=tf.float32)[:, 0, 0]
     return [tf.minimum(logprobs, 0), ranks, tf.maximum(normaliser - mean, 0)]
-
-
-def joined(parts):
-    """The Scores of tokens that follow each other, from those of their windows."""
-    arrays = zip(*parts, strict=True)
-    return Scores(*(None if each[0] is None else np.concatenate(each) for each in arrays))

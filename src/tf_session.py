@@ -1,5 +1,6 @@
 """TensorFlow sessions: how they run, and who closes them."""
 
+import contextlib
 import os
 
 import tensorflow.compat.v1 as tf
@@ -21,6 +22,15 @@ class SessionOwner:
 
     def __exit__(self, *exception):
         self.close()
+
+
+@contextlib.contextmanager
+def memory_for(what):
+    """Turn TensorFlow's lack of memory into a ValueError; `what` goes on to say what would help."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise ValueError(f'not enough memory for {what}') from error
 
 
 def session_config(large_products=False):

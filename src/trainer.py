@@ -13,7 +13,7 @@ import model
 import optimizer
 from engine import Engine
 from recompute import recomputed_block
-from tf_session import SessionOwner
+from tf_session import SessionOwner, memory_for
 
 GATHER_GRADIENT = 'GatherInFloat32'
 
@@ -141,16 +141,13 @@ class Trainer(SessionOwner):
 
     def _run(self, fetches, feed, alone=False):
         """Run something in all processes, or in this one alone."""
-        try:
+        with memory_for(
+            f'{self.plan.batch_size} windows of {self.plan.window} tokens at a time: lower '
+            '--batch_size (--accumulate makes up for it) or --window, or take --recompute'
+        ):
             if alone:
                 return self.session.run(fetches, feed)
             return self.group.run(self.session, fetches, feed)
-        except tf.errors.ResourceExhaustedError as error:
-            raise ValueError(
-                f'not enough memory for {self.plan.batch_size} windows of {self.plan.window} '
-                'tokens at a time: lower --batch_size (--accumulate makes up for it) or --window, '
-                'or take --recompute'
-            ) from error
 
     def validate(self, batches):
         """Mean loss in nats of the tokens whose weight is 1, without dropout.

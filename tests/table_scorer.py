@@ -3,7 +3,8 @@
 import numpy as np
 
 from hparams import HParams
-from scorer import Scorer, Scores
+from scored_windows import Scores
+from scorer import Scorer
 
 UNLIKELY = -30.0
 

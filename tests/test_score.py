@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import score as script
-from scorer import Scorer, Scores
+from scored_windows import Scores
+from scorer import Scorer
 
 TEXT = 'Fellow citizens — of the naïve 日本 Senate,\r\n\r\nI have the honor to report: ' * 9
 LABELS = [

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from test_loss import largest_tensors
 
 import scorer as scoring
-from scorer import Scorer, Scores, Window, split_tokens, windows_of
+from scored_windows import Scores, Window, split_tokens, windows_of
+from scorer import Scorer
 
 
 @pytest.fixture(scope='module')

@@ -4,7 +4,8 @@ import hf_gpt2
 import numpy as np
 import pytest
 
-from scorer import Scorer, Window, windows_of
+from scored_windows import Window, windows_of
+from scorer import Scorer
 
 pytestmark = pytest.mark.peers
 

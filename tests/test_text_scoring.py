@@ -10,7 +10,8 @@ from collective import Group
 from corpus import encode_corpus
 from hparams import read_hparams
 from model_files import load_encoder, weights
-from scorer import Scorer, Window
+from scored_windows import Window
+from scorer import Scorer
 from text_scoring import Text
 from tf_session import session_config
 from token_windows import open_tokens, sequential
