@@ -188,16 +188,7 @@ def recorded(folder):
 
 def report(data_file):
     """Print whether a file is there and right; returns that too."""
-    path = data_file.file.path
-    try:
-        print(f'verified {path}: {evidence(data_file)}')
-    except FileNotFoundError:
-        print(f'missing {path}')
-        return False
-    except download.WrongFile as error:
-        print(f'wrong {path}: {error}')
-        return False
-    return True
+    return download.report(data_file.file.path, lambda: evidence(data_file))
 
 
 def evidence(data_file):

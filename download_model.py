@@ -132,15 +132,7 @@ def check_meta(path):
 
 def report(file):
     """Print whether a file is there and right; returns that too."""
-    try:
-        print(f'verified {file.path}: {download.verify(file)}')
-    except FileNotFoundError:
-        print(f'missing {file.path}')
-        return False
-    except download.WrongFile as error:
-        print(f'wrong {file.path}: {error}')
-        return False
-    return True
+    return download.report(file.path, lambda: download.verify(file))
 
 
 def is_dispensable(file):

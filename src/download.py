@@ -112,6 +112,22 @@ def verify(file, path=None, md5=None):
     return ', '.join(evidence) or 'nothing to compare with'
 
 
+def report(path, evidence):
+    """Print whether a file is there and right; returns that too.
+
+    evidence: a function that returns what speaks for it, or raises as `verify` does.
+    """
+    try:
+        print(f'verified {path}: {evidence()}')
+    except FileNotFoundError:
+        print(f'missing {path}')
+        return False
+    except WrongFile as error:
+        print(f'wrong {path}: {error}')
+        return False
+    return True
+
+
 def digest(path, algorithm):
     """The hexadecimal digest of a file, read in blocks under a progress bar."""
     state = hashlib.new(algorithm, usedforsecurity=False)

@@ -33,7 +33,7 @@ from bootstrap_interval import RESAMPLES, SEED
 from evaluation_results import ResultsFile
 from evaluation_table import table
 from hparams import read_hparams
-from model_files import expand, find_model, fingerprint, load_encoder
+from model_files import expand, find_model, fingerprint, load_encoder_with_end
 from settings import check_dtype, check_whole
 from source_version import source_digest, source_version
 from tasks import TASKS, Task, figures, find_tasks
@@ -86,9 +86,7 @@ def evaluate(
     context = hparams.n_ctx if context is None else context
     check_whole('context', context, least=1, below=hparams.n_ctx + 1)
     strides = None if stride is None else read_strides(stride, context)
-    encoder = load_encoder(model_name, models_dir)
-    if encoder.end_of_text is None:
-        raise ValueError(f'the vocabulary in {folder} has no <|endoftext|> to start texts with')
+    encoder = load_encoder_with_end(model_name, models_dir)
     examples = read_examples(chosen, data_dir, complete=not any_size)
     origin = {
         'model': model_name,
@@ -97,12 +95,7 @@ def evaluate(
         'dtype': dtype,
         'limit': limit,
         'any_size': any_size,
-        'settings': {
-            'context': context,
-            'stride': strides,
-            'bootstrap_resamples': RESAMPLES,
-            'bootstrap_seed': SEED,
-        },
+        'settings': settings_of(context, strides),
         'sources': source_digest(),
     }
     path = results_path(results_dir, model_name, limit)
@@ -115,6 +108,16 @@ def evaluate(
         else:
             print(f'{path} holds all of this already', file=sys.stderr)
         print(table(results.content), end='')
+
+
+def settings_of(context, strides):
+    """What else decides the figures: results that differ in it do not mix."""
+    return {
+        'context': context,
+        'stride': strides,
+        'bootstrap_resamples': RESAMPLES,
+        'bootstrap_seed': SEED,
+    }
 
 
 def read_strides(text, context):

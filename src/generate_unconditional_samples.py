@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 import command_line
 from hparams import read_hparams
-from model_files import expand, find_model, fingerprint, load_encoder
+from model_files import expand, find_model, fingerprint, load_encoder_with_end
 from sample_file import SampleFile, seed_of
 from settings import Settings, check_dtype, check_fits, check_whole
 
@@ -57,9 +57,7 @@ def sample_model(
     n_ctx = read_hparams(f'{folder}/hparams.json').n_ctx
     length = n_ctx if length is None else length
     check_fits(1, length, n_ctx)
-    encoder = load_encoder(model_name, models_dir)
-    if encoder.end_of_text is None:
-        raise ValueError(f'the vocabulary in {folder} has no <|endoftext|> to start samples with')
+    encoder = load_encoder_with_end(model_name, models_dir)
     if output is not None and seed is None:
         seed = seed_of(output)
     settings = Settings(length=length, seed=seed, **knobs)

@@ -34,7 +34,7 @@ except ModuleNotFoundError as error:
 
 from encoder import END_OF_TEXT
 from hparams import read_hparams
-from model_files import expand, find_model, fingerprint, load_encoder
+from model_files import expand, find_model, fingerprint, load_encoder_with_end
 from settings import Settings, check_whole
 
 AUTOMATIC = 8  # prompts at a time for `--batch_size auto`
@@ -76,10 +76,8 @@ class TensorFlowGPT2(TemplateLM):
         self.model_name, self.models_dir = str(model_name), expand(str(models_dir))
         self.dtype, self.seed = dtype, seed
         self.folder = find_model(self.model_name, self.models_dir)
-        self.encoder = load_encoder(self.model_name, self.models_dir)
+        self.encoder = load_encoder_with_end(self.model_name, self.models_dir)
         self.hparams = read_hparams(f'{self.folder}/hparams.json')
-        if self.encoder.end_of_text is None:
-            raise ValueError(f'the vocabulary in {self.folder} has no {END_OF_TEXT} to begin with')
         self.model = self.model_name, self.models_dir, self.encoder, self.dtype
         self.scorer = self.engine = None
 

@@ -50,6 +50,15 @@ def load_encoder(model_name, models_dir='models'):
         raise ValueError(f'{error}; {remedy(model_name, models_dir)}') from error
 
 
+def load_encoder_with_end(model_name, models_dir='models'):
+    """`load_encoder`, for texts that begin with <|endoftext|>; ValueError if there is none."""
+    encoder = load_encoder(model_name, models_dir)
+    if encoder.end_of_text is None:
+        folder = folder_of(model_name, expand(models_dir))
+        raise ValueError(f'the vocabulary in {folder} has no <|endoftext|> to start texts with')
+    return encoder
+
+
 def lacking(folder, names):
     return [name for name in names if not os.path.isfile(os.path.join(folder, name))]
 

@@ -1,5 +1,6 @@
 """A model in a graph and a session of its own: what the engine and the scorer both are."""
 
+import abc
 import os
 
 import tensorflow.compat.v1 as tf
@@ -12,7 +13,7 @@ from settings import check_dtype
 from tf_session import SessionOwner, session_config
 
 
-class ModelSession(SessionOwner):
+class ModelSession(SessionOwner, abc.ABC):
     """Loads a model with its tokenizer; a subclass defines what is run, in `_build(getter)`.
 
     model_name, models_dir: as the scripts take them.
@@ -53,6 +54,6 @@ class ModelSession(SessionOwner):
                 raise
         self.graph.finalize()
 
+    @abc.abstractmethod
     def _build(self, getter):
         """Define the graph; variables with weights come by `getter`, as from `stored_as`."""
-        raise NotImplementedError

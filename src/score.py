@@ -14,7 +14,7 @@ from tqdm import tqdm
 import command_line
 import surprise_page
 from hparams import read_hparams
-from model_files import expand, find_model, load_encoder
+from model_files import expand, find_model, load_encoder_with_end
 from settings import check_dtype, check_whole
 from text_files import STANDARD_INPUT, find_files, texts_of
 from whole_file import replacing
@@ -67,9 +67,7 @@ def score(
     check_whole('context', context, least=1, below=n_ctx + 1)
     stride = max(context // 2, 1) if stride is None else stride
     check_whole('stride', stride, least=1, below=context + 1)
-    encoder = load_encoder(model_name, models_dir)
-    if encoder.end_of_text is None:
-        raise ValueError(f'the vocabulary of {model_name} has no <|endoftext|> to start texts with')
+    encoder = load_encoder_with_end(model_name, models_dir)
 
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(tqdm(total=0, unit=' tokens', unit_scale=True, disable=None))

@@ -99,6 +99,19 @@ def text_task(read, split, detokenizer, measure, unit, column, strides):
     )
 
 
+def running_text(read, detokenize, split, detokenizer, column):
+    """A task by words and line ends, at half of the context and the whole one, which is cheap."""
+    return text_task(
+        by_words(read, detokenize),
+        split,
+        detokenizer,
+        measure='perplexity',
+        unit='words and line ends',
+        column=column,
+        strides=(2, 1),
+    )
+
+
 def by_words(read, detokenize):
     """A reader of one Text, whose units are its words and the ends of its lines."""
 
@@ -143,43 +156,34 @@ def unchanged(text):
     return text
 
 
-WORDS = 'words and line ends'
 TEXTS = {
-    'wikitext2': text_task(
-        by_words(wikitext(2, raw=False), detokenizers.wikitext),
+    'wikitext2': running_text(
+        wikitext(2, raw=False),
+        detokenizers.wikitext,
         split='test (wiki.test.tokens)',
         detokenizer='wikitext; <unk> literally',
-        measure='perplexity',
-        unit=WORDS,
         column='wikitext2',
-        strides=(2, 1),
     ),
-    'wikitext103': text_task(
-        by_words(wikitext(103, raw=False), detokenizers.wikitext),
+    'wikitext103': running_text(
+        wikitext(103, raw=False),
+        detokenizers.wikitext,
         split='test (wiki.test.tokens)',
         detokenizer='wikitext; <unk> literally',
-        measure='perplexity',
-        unit=WORDS,
         column='wikitext103',
-        strides=(2, 1),
     ),
-    'wikitext_raw': text_task(
-        by_words(wikitext(2, raw=True), unchanged),
+    'wikitext_raw': running_text(
+        wikitext(2, raw=True),
+        unchanged,
         split='test (wiki.test.raw, the same for WikiText-2 and -103)',
         detokenizer='none',
-        measure='perplexity',
-        unit=WORDS,
         column='wikitext103',
-        strides=(2, 1),
     ),
-    'ptb': text_task(
-        by_words(task_files.read_ptb, ptb_lines),
+    'ptb': running_text(
+        task_files.read_ptb,
+        ptb_lines,
         split='test (ptb.test.txt)',
         detokenizer='ptb; <unk> and N literally',
-        measure='perplexity',
-        unit=WORDS,
         column='ptb',
-        strides=(2, 1),
     ),
     '1bw': Task(
         by_sentence(task_files.read_one_billion, detokenizers.one_billion),

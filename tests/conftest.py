@@ -1,5 +1,8 @@
 """What several test files share."""
 
+import contextlib
+import functools
+import http.server
 import importlib.util
 import json
 import os
@@ -7,6 +10,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import threading
 import tracemalloc
 
 import numpy as np
@@ -94,6 +98,28 @@ def call(capsys):
         return (status, *capsys.readouterr())
 
     return run
+
+
+@contextlib.contextmanager
+def web_server(folder):
+    """(address, paths asked for by GET) of Python's own web server over a folder."""
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+        def do_GET(self):
+            asked.append(self.path)
+            super().do_GET()
+
+    handler = functools.partial(Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield f'http://127.0.0.1:{server.server_address[1]}', asked
+        server.shutdown()
+        thread.join()
 
 
 def byte_encoder(end=256):

@@ -1,7 +1,5 @@
 import errno
-import functools
 import hashlib
-import http.server
 import json
 import os
 import pathlib
@@ -9,10 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import types
 
 import pytest
+from conftest import web_server
 from small_archives import files_below, tarred, zipped
 
 import archive_members
@@ -148,23 +146,8 @@ def get(call, small):
 @pytest.fixture
 def web(tmp_path):
     """(address, paths asked for by GET) of a web server over tmp_path."""
-    asked = []
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-        def do_GET(self):
-            asked.append(self.path)
-            super().do_GET()
-
-    handler = functools.partial(Handler, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        yield f'http://127.0.0.1:{server.server_address[1]}', asked
-        server.shutdown()
-        thread.join()
+    with web_server(tmp_path) as (address, asked):
+        yield address, asked
 
 
 def data_below(folder):

@@ -1,6 +1,4 @@
-import functools
 import hashlib
-import http.server
 import importlib.util
 import json
 import os
@@ -9,10 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import types
 
 import pytest
+from conftest import web_server
 
 import command_line
 import download
@@ -83,23 +81,8 @@ def mirror(tmp_path):
 @pytest.fixture
 def web_mirror(mirror):
     """(address, paths asked for by GET) of Python's own web server over the mirror."""
-    asked = []
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-        def do_GET(self):
-            asked.append(self.path)
-            super().do_GET()
-
-    handler = functools.partial(Handler, directory=str(mirror))
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        yield f'http://127.0.0.1:{server.server_address[1]}', asked
-        server.shutdown()
-        thread.join()
+    with web_server(mirror) as (address, asked):
+        yield address, asked
 
 
 def run(capsys, *arguments):
