@@ -48,8 +48,8 @@ class Group:
     config: tf.ConfigProto for this process's sessions; the attribute `config` is a copy with what
         collectives need. It decides about this process's devices: open no session before.
     start_timeout: seconds to wait until all workers are there.
-    timeout: seconds that `run` may take. Waiting for the others counts, so it must cover whatever
-        one worker does alone meanwhile, such as saving.
+    timeout: seconds that `run` may take; None sets no limit, since waiting for the others counts
+        and one of them may be validating for days. A worker that has gone is noticed in any case.
     communication: 'nccl' (between GPUs; CPUs use the ring in any case) or 'ring'.
     Raises ValueError if the arguments do not fit together, differ between workers, the port is
     taken, or a worker does not come.
@@ -62,7 +62,7 @@ class Group:
         config=None,
         *,
         start_timeout=300,
-        timeout=1800,
+        timeout=None,
         communication='nccl',
     ):
         self.workers = list(workers or [])
@@ -165,7 +165,7 @@ class Group:
             running = self._running
             if running:
                 session, start = running
-                if time.monotonic() - start > self.timeout:
+                if self.timeout is not None and time.monotonic() - start > self.timeout:
                     self._lost = self._lost or f'a worker has not answered for {self.timeout} s'
                 if self._lost:
                     session.close()

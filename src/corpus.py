@@ -9,20 +9,21 @@ import tempfile
 
 import numpy as np
 
-from encoder import chunks
 from settings import check_whole, is_number
-from text_files import find_files, read_documents
+from text_files import Part, find_files, pieces, read_documents
 
 DESCRIPTION = 'corpus.json'
 SPLITS = ('train', 'validation')
+HELD_OUT = 0.05  # of the documents, or of a single one, unless another fraction is asked for
 BATCH_CHARACTERS = 2**22  # encoded at a time: enough for many cores, little enough for memory
+CUT_CHARACTERS = 2**20  # how far a cut may move to where a line ends
 
 
 def encode_corpus(
     sources,
     encoder,
     folder,
-    validation=0.05,
+    validation=HELD_OUT,
     seed=0,
     progress=None,
     validation_sources=None,
@@ -42,7 +43,8 @@ def encode_corpus(
     validation_sources: hold out these and nothing of `sources`; `validation` then has no meaning.
     Returns what corpus.json holds, a dict: documents, tokens and bytes of text of train and of
     validation, "split" ("document", "tail" of a single one, "sources" or "none"), and what it was
-    made from. Memory is bounded: it takes two documents and a batch, not the corpus.
+    made from. Memory is bounded: a batch, and of .jsonl files and pipes two documents; a file that
+      is one document is read piece by piece, three times if it is the only one.
     Raises ValueError for input that cannot be used and OSError from the disk; then, and when
     interrupted, nothing stays in the folder.
     """
@@ -155,23 +157,26 @@ def uniform(seed, number):
     return int.from_bytes(digest[:6], 'little') / 2**48
 
 
-def cut(text, fraction):
+def cut(document, fraction):
     """Cut off about a fraction of a text, behind a line, sentence or word if one ends near there.
 
     Returns both parts, neither empty. Raises ValueError for a text of one character.
     """
-    if len(text) < 2:
+    length = sum(map(len, pieces(document)))
+    if length < 2:
         raise ValueError('the only document has 1 character: no part of it can be held out')
-    size = min(max(round(len(text) * fraction), 1), len(text) - 1)
-    place = len(text) - size
-    reach = min(size, place) // 2
+    size = min(max(round(length * fraction), 1), length - 1)
+    place = length - size
+    reach = min(min(size, place) // 2, CUT_CHARACTERS)
+    start = place - reach
+    near = ''.join(Part(document, start, place + reach))
     for end in ('\n', '. ', ' '):
-        found = text.rfind(end, place - reach, place), text.find(end, place, place + reach)
-        places = [start + len(end) for start in found if start >= 0]
+        found = near.rfind(end, 0, reach), near.find(end, reach)
+        places = [start + found_at + len(end) for found_at in found if found_at >= 0]
         if places:
             place = min(places, key=lambda p: abs(p - place))
             break
-    return text[:place], text[place:]
+    return Part(document, 0, place), Part(document, place, length)
 
 
 def write_tokens(parts, encoder, folder, progress):
@@ -201,16 +206,24 @@ def batches(parts):
     """Yield lists of (split, piece of a document, whether it ends there), to encode together."""
     batch, size = [], 0
     for split, document in parts:
-        rest = len(document)
-        for piece in chunks(document):
-            rest -= len(piece)
-            batch.append((split, piece, rest == 0))
+        for piece, ends in with_ends(pieces(document)):
+            batch.append((split, piece, ends))
             size += len(piece)
             if size >= BATCH_CHARACTERS:
                 yield batch
                 batch, size = [], 0
     if batch:
         yield batch
+
+
+def with_ends(items):
+    """Yield (item, whether it is the last) for one item or more."""
+    items = iter(items)
+    held = next(items)
+    for item in items:
+        yield held, False
+        held = item
+    yield held, True
 
 
 def n_bytes(text):

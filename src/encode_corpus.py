@@ -1,14 +1,11 @@
 #!/usr/bin/env python3
 """Encode texts once, to train on them often: a folder of token files."""
 
-import os
-
-from tqdm import tqdm
-
 import command_line
 import corpus
 from model_files import expand, load_encoder
-from text_files import find_files
+from shown_progress import show_progress
+from text_files import find_files, size_of
 
 
 def encode_corpus(
@@ -16,7 +13,7 @@ def encode_corpus(
     *sources: str,
     model_name: str = '124M',
     models_dir: str = 'models',
-    validation: float = 0.05,
+    validation: float = corpus.HELD_OUT,
     seed: int = 0,
     validation_data: str = None,
 ):
@@ -38,22 +35,15 @@ def encode_corpus(
     if not sources:
         raise ValueError('name at least one source: a file, a folder or a pattern')
     held_out = None if validation_data is None else [validation_data]
-    total = size(find_files([*sources, *(held_out or [])]))
+    total = size_of(find_files([*sources, *(held_out or [])]))
     encoder = load_encoder(model_name, expand(models_dir))
-    with tqdm(total=total, unit='B', unit_scale=True, disable=None) as bar:
+    with show_progress(total=total, unit='B', unit_scale=True) as shown:
         written = corpus.encode_corpus(
-            sources, encoder, folder, validation, seed, bar.update, held_out
+            sources, encoder, folder, validation, seed, shown.update, held_out
         )
     for split in corpus.SPLITS:
         if split in written:
             print(summary(split, **written[split]))
-
-
-def size(files):
-    """Bytes of text in files, or None where that is not to be known before they are read."""
-    if not all(os.path.isfile(path) and not path.lower().endswith('.jsonl') for path in files):
-        return None
-    return sum(map(os.path.getsize, files))
 
 
 def summary(split, documents, tokens, bytes):

@@ -6,6 +6,7 @@ import dataclasses
 import sys
 
 import command_line
+from corpus import HELD_OUT
 from model_files import expand
 from settings import check_whole
 from token_windows import Windows
@@ -13,6 +14,7 @@ from training_loop import Routine, TrainingLoop
 from training_plan import TrainingPlan, check_number
 from training_setup import (
     check_setup,
+    check_text,
     find_origin,
     fingerprint,
     held,
@@ -21,7 +23,7 @@ from training_setup import (
     write_setup,
 )
 
-GIVE_UP = 24 * 3600  # seconds that workers wait for what the first does alone, such as validation
+RATE_FROM_SCRATCH = 6e-4  # the plan's own is for fine-tuning
 
 
 def train(
@@ -31,27 +33,27 @@ def train(
     steps=1000,
     models_dir: str = 'models',
     vocabulary: str = None,
-    n_ctx: int = 1024,
-    n_embd: int = 768,
-    n_head: int = 12,
-    n_layer: int = 12,
-    batch_size=2,
-    accumulate=1,
+    n_ctx: int = None,
+    n_embd: int = None,
+    n_head: int = None,
+    n_layer: int = None,
+    batch_size=TrainingPlan.batch_size,
+    accumulate=TrainingPlan.accumulate,
     window: int = None,
     learning_rate: float = None,
-    schedule: str = 'cosine',
+    schedule: str = TrainingPlan.schedule,
     warmup: int = None,
-    weight_decay=0.01,
-    beta1=0.9,
-    beta2=0.999,
-    clip=1.0,
-    dropout=0.1,
-    noise=0.0,
-    dtype: str = 'float32',
-    recompute: bool = False,
-    train_only: str = None,
-    seed=0,
-    validation=0.05,
+    weight_decay=TrainingPlan.weight_decay,
+    beta1=TrainingPlan.beta1,
+    beta2=TrainingPlan.beta2,
+    clip=TrainingPlan.clip,
+    dropout=TrainingPlan.dropout,
+    noise=TrainingPlan.noise,
+    dtype: str = TrainingPlan.dtype,
+    recompute: bool = TrainingPlan.recompute,
+    train_only: str = TrainingPlan.train_only,
+    seed=TrainingPlan.seed,
+    validation=HELD_OUT,
     validation_data: str = None,
     validate_every=100,
     validate_tokens: int = None,
@@ -76,10 +78,10 @@ def train(
         steps: updates of the weights in all
         models_dir: the folder of all models
         vocabulary: from scratch: a model whose vocabulary to take
-        n_ctx: from scratch: positions the model can see
-        n_embd: from scratch: width of its hidden states
-        n_head: from scratch: attention heads in a layer
-        n_layer: from scratch: layers
+        n_ctx: from scratch: positions the model can see; None is 1024
+        n_embd: from scratch: width of its hidden states; None is 768
+        n_head: from scratch: attention heads in a layer; None is 12
+        n_layer: from scratch: layers; None is 12
         batch_size: windows that each process reads at a time
         accumulate: batches whose gradients make one step
         window: tokens read at once; None takes n_ctx
@@ -123,10 +125,12 @@ def train(
         raise ValueError('several workers read tokens: encode the text with src/encode_corpus.py')
 
     sizes = {flag: flags[flag] for flag in ('n_ctx', 'n_embd', 'n_head', 'n_layer')}
+    sizes = {flag: size for flag, size in sizes.items() if size is not None}
     origin = find_origin(name, models_dir, start, vocabulary, sizes)
+    check_text(origin, data)
     plan = make_plan(flags, origin.hparams.n_ctx)
     names = ('start', 'vocabulary', 'validation', 'validation_data')
-    settings = {**plan.values(), **sizes, **{name: flags[name] for name in names}}
+    settings = {**plan.values(), **{name: flags[name] for name in names}}
     settings |= {'data': list(data), 'text': fingerprint(data), 'processes': n_workers}
     check_setup(origin, settings)
     if origin.step >= steps:
@@ -162,9 +166,7 @@ def start_trainer(stack, origin, plan, settings, workers, task, samples):
         from tf_session import session_config
         from trainer import Trainer
 
-        group = stack.enter_context(
-            Group(workers, task, session_config(large_products=True), timeout=GIVE_UP)
-        )
+        group = stack.enter_context(Group(workers, task, session_config(large_products=True)))
         group.check_same('the settings', repr((settings, origin.hparams, origin.step)))
         trainer = Trainer(
             origin.hparams,
@@ -202,7 +204,9 @@ def make_plan(flags, n_ctx):
     if values['window'] is None:
         values['window'] = n_ctx
     if values['learning_rate'] is None:
-        values['learning_rate'] = 1e-4 if flags['start'] else 6e-4
+        values['learning_rate'] = (
+            TrainingPlan.learning_rate if flags['start'] else RATE_FROM_SCRATCH
+        )
     if values['warmup'] is None:
         check_whole('steps', values['steps'], least=1)
         values['warmup'] = min(100, values['steps'] // 10)

@@ -2,6 +2,7 @@
 """Learn a byte-level BPE vocabulary from text: encoder.json and vocab.bpe, as GPT-2 has them."""
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -9,17 +10,16 @@ import signal
 import sys
 import tempfile
 
-from tqdm import tqdm
-
 import command_line
 from encoder import BOUNDARY, END_OF_TEXT, PATTERN, Encoder, bytes_to_unicode
 from model_files import expand, folder_of
 from settings import check_whole
-from text_files import find_files, read_documents
+from shown_progress import show_progress
+from text_files import find_files, pieces, read_documents
+from training_setup import VOCABULARY
 
-VOCABULARY = ('encoder.json', 'vocab.bpe')
 N_NOT_MERGED = 256 + 1  # the bytes and <|endoftext|>
-PIECE_CHARACTERS = 2**14  # tokenizers is half as fast with pieces 16 times as long
+PART_CHARACTERS = 2**14  # tokenizers is half as fast with parts 16 times as long
 
 
 def train_encoder(
@@ -98,7 +98,7 @@ def learn_merges(documents, n_merges, min_frequency=2):
     )
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = word_splitter()
-    tokenizer.train_from_iterator(pieces(documents, 'learning'), trainer)
+    tokenizer.train_from_iterator(parts(documents, 'learning'), trainer)
     merges = json.loads(tokenizer.to_str())['model']['merges']
     # A merge was one text before tokenizers 0.20.
     return [tuple(pair.split(' ') if isinstance(pair, str) else pair) for pair in merges]
@@ -114,16 +114,16 @@ def word_splitter():
     return pre_tokenizers.Sequence([words, in_bytes])
 
 
-def pieces(documents, description):
-    """Yield documents cut where words end anyway (see encoder.chunks), and show a progress bar."""
-    with tqdm(desc=description, unit=' characters', unit_scale=True, disable=None) as bar:
-        for document in documents:
+def parts(documents, description):
+    """Yield documents cut where words end anyway (see encoder.chunks), and show how far it is."""
+    with show_progress(desc=description, unit=' characters', unit_scale=True) as shown:
+        for piece in itertools.chain.from_iterable(map(pieces, documents)):
             start = 0
-            while start < len(document):
-                boundary = BOUNDARY.search(document, start + PIECE_CHARACTERS)
-                end = boundary.start() if boundary else len(document)
-                yield document[start:end]
-                bar.update(end - start)
+            while start < len(piece):
+                boundary = BOUNDARY.search(piece, start + PART_CHARACTERS)
+                end = boundary.start() if boundary else len(piece)
+                yield piece[start:end]
+                shown.update(end - start)
                 start = end
 
 
@@ -137,9 +137,9 @@ def number_tokens(merges):
 def compression(encoder, documents):
     """Return how many bytes of UTF-8 a token stands for in documents, on average."""
     n_bytes = n_tokens = 0
-    for piece in pieces(documents, 'measuring'):
-        n_bytes += len(piece.encode('utf-8'))
-        n_tokens += len(encoder.encode(piece))
+    for part in parts(documents, 'measuring'):
+        n_bytes += len(part.encode('utf-8'))
+        n_tokens += len(encoder.encode(part))
     return n_bytes / n_tokens
 
 

@@ -1,5 +1,6 @@
 """A training run step by step, and what happens in between: validation, checkpoints, samples."""
 
+import contextlib
 import dataclasses
 import math
 import sys
@@ -10,6 +11,7 @@ from tqdm import tqdm
 
 import token_windows
 from settings import Settings
+from shown_progress import show_progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +45,7 @@ class TrainingLoop:
         """
         plan = self.plan
         tokens = plan.batch_size * plan.accumulate * plan.window * self.trainer.group.size
-        with tqdm(
-            total=plan.steps,
-            initial=first_step - 1,
-            unit='step',
-            disable=None if self.run else True,
-        ) as bar:
+        with self.shown(total=plan.steps, initial=first_step - 1, unit='step') as shown:
             if self.run and self.held_out is not None and first_step == 1:
                 self.validate(0)  # so that what comes can be compared with it
             for step in range(first_step, plan.steps + 1):
@@ -59,8 +56,9 @@ class TrainingLoop:
                 stop = result['stop'] or (self.trainer.group.size == 1 and pressed.is_set())
                 self.check_finite(step, result['loss'], result['norm'])
                 if self.run:
-                    bar.update()
-                    bar.set_postfix_str(f'loss {result["loss"]:.3f}, {speed:.0f} tokens/s')
+                    now = f'loss {result["loss"]:.3f}, {speed:.0f} tokens/s'
+                    shown.set_postfix_str(now, refresh=False)
+                    shown.update()
                     self.run.record(
                         step,
                         loss=result['loss'],
@@ -72,6 +70,10 @@ class TrainingLoop:
                 if stop:
                     self.trainer.group.close()  # not before the first process has saved
                     raise KeyboardInterrupt
+
+    def shown(self, **options):
+        """How far it is; of several processes one shows it."""
+        return show_progress(**options) if self.run else contextlib.nullcontext()
 
     def batches(self, step):
         """The inputs and targets of a step: each process reads its own share of its rows."""
@@ -99,14 +101,16 @@ class TrainingLoop:
     def validate(self, step):
         plan = self.plan
         batches = token_windows.sequential(self.held_out, plan.window, plan.batch_size)
-        loss = self.trainer.validate(batches)
+        n = -(-(len(self.held_out) - 1) // (plan.window * plan.batch_size))
+        with self.shown(total=n, desc='validation', unit='batch', leave=False) as shown:
+            loss = self.trainer.validate(counted(batches, shown))
         self.check_finite(step, loss)
         bits = loss / math.log(2) / self.token_bytes
         say(
             f'step {step}: validation {loss:.4f} nats a token, perplexity {perplexity(loss):.2f}, '
             f'{bits:.4f} bits a byte'
         )
-        self.run.save_if_best(self.trainer, loss)
+        self.run.save_if_best(self.trainer, loss, step)
         self.run.record(step, validation=loss, perplexity=perplexity(loss))
 
     def save(self, step):
@@ -136,6 +140,13 @@ class TrainingLoop:
         (tokens,) = engine.generate([[engine.encoder.end_of_text]], settings)
         say('=' * 36 + f' SAMPLE AT STEP {step} ' + '=' * 36)
         say(engine.encoder.decode(tokens))
+
+
+def counted(items, shown):
+    """Yield items, and tell how far that is."""
+    for item in items:
+        yield item
+        shown.update()
 
 
 def perplexity(loss):

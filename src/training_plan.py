@@ -15,7 +15,7 @@ class TrainingPlan:
     """The settings of a run; what cannot be meant is refused with a ValueError."""
 
     steps: int  # updates of the weights in all
-    batch_size: int = 8  # windows that a process reads at once
+    batch_size: int = 2  # windows that a process reads at once
     accumulate: int = 1  # batches whose gradients make one step
     window: int = 1024  # tokens
     learning_rate: float = 1e-4  # its peak

@@ -2,7 +2,8 @@
 
     checkpoint, hparams.json, encoder.json, vocab.bpe      what every script reads
     model-N.*, optimizer-N.*                               weights and optimizer behind step N
-    best/                                                  a model of its own: the best so far
+    best/                                                  a model of its own: the best so far, with
+                                                           the best as of the last checkpoint
     training.json                                          how the run was started
     metrics.jsonl, events/                                 losses and more; events/ for TensorBoard
     corpus/                                                the text as tokens
@@ -19,14 +20,18 @@ import math
 import os
 import re
 import shutil
+import socket
+import sys
+import time
 
 import tensorflow.compat.v1 as tf
 
 import checkpoint
+from training_setup import SIZES, VOCABULARY
 from whole_file import replacing
 
 KINDS = ('model', 'optimizer')
-SHARED = ('hparams.json', 'encoder.json', 'vocab.bpe')  # of a run and of its best model
+SHARED = (SIZES, *VOCABULARY)  # of a run and of its best model
 
 
 class TrainingRun:
@@ -41,9 +46,13 @@ class TrainingRun:
         self.folder, self.keep, self.step = folder, keep, step
         self.first = step + 1 if step else 0  # the first step to note: a new run begins with 0
         self.metrics = os.path.join(folder, 'metrics.jsonl')
-        self.best = self._rewind()
+        self.best_folder = os.path.join(folder, 'best')
+        best = self._rewind()
         self._tidy()
-        self.events = None
+        # The best step as of the last checkpoint, 0 or more, and that of now; None without one.
+        self.best_saved = self.best_step = self._rewind_best()
+        self.best = math.inf if self.best_step is None else best
+        self.events = Events(folder, self.first)
 
     def path(self, kind, step):
         return os.path.join(self.folder, f'{kind}-{step}')
@@ -66,29 +75,37 @@ class TrainingRun:
             found = re.fullmatch(r'(?:model|optimizer)-(\d+)\..*', os.path.basename(path))
             if found and int(found[1]) not in kept:
                 os.remove(path)
-        best = os.path.join(self.folder, 'best')
-        if os.path.isdir(best + '.old') and not os.path.isdir(best):
-            os.rename(best + '.old', best)
-        for path in (best + '.old', best + '.new', *([] if self.step else [best])):
-            shutil.rmtree(path, ignore_errors=True)
+
+    def _rewind_best(self):
+        """Go back to the best as of the step that the run goes on from; return its step.
+
+        What was better behind that step may not come again: the settings may be others now.
+        """
+        steps = [step for step in numbers(self.best_folder, 'model') if step <= self.step]
+        if not self.step or not steps:
+            shutil.rmtree(self.best_folder, ignore_errors=True)
+            return None
+        checkpoint.name_weights(self.best_folder, f'model-{max(steps)}')
+        self._tidy_best(max(steps))
+        return max(steps)
+
+    def _tidy_best(self, *kept):
+        """Remove weights of other steps than these from best/."""
+        for path in glob.glob(os.path.join(glob.escape(self.best_folder), 'model-*')):
+            found = re.match(r'model-(\d+)\.', os.path.basename(path))
+            if found and int(found[1]) not in kept:
+                os.remove(path)
 
     def steps(self):
         """The numbers of the complete checkpoints up to the present one, in order."""
-        found = []
-        for path in glob.glob(os.path.join(glob.escape(self.folder), 'optimizer-*.index')):
-            number = int(re.search(r'-(\d+)\.index$', path)[1])
-            if number <= self.step and os.path.exists(self.path('model', number) + '.index'):
-                found.append(number)
-        return sorted(found)
+        complete = set.intersection(*(numbers(self.folder, kind) for kind in KINDS))
+        return sorted(step for step in complete if step <= self.step)
 
     def save(self, trainer, step):
         """Save weights and optimizer, name them in `checkpoint`, and remove the oldest.
 
         Raises OSError if the disk does not take them; what was saved before then stays in use.
         """
-        if self.events is not None:
-            with disk_errors():
-                self.events.flush()  # or a killed run would leave a gap
         try:
             trainer.save_weights(self.path('model', step))
             trainer.save_slots(self.path('optimizer', step))
@@ -97,60 +114,94 @@ class TrainingRun:
             for kind in KINDS:
                 checkpoint.remove(self.path(kind, step))
             raise
-        self.step = step
+        self.step, self.best_saved = step, self.best_step
+        self._tidy_best(self.best_step)
         for old in self.steps()[: -self.keep]:
             for kind in KINDS:
                 checkpoint.remove(self.path(kind, old))
 
-    def save_if_best(self, trainer, loss):
-        """Keep the weights in best/ if no validation before had so low a loss."""
+    def save_if_best(self, trainer, loss, step):
+        """Keep the weights of a step in best/ if no validation before had so low a loss."""
         if not loss < self.best:
             return
-        self.best = loss
-        new, best = os.path.join(self.folder, 'best.new'), os.path.join(self.folder, 'best')
-        shutil.rmtree(new, ignore_errors=True)
-        os.mkdir(new)
-        try:
-            trainer.save_weights(os.path.join(new, checkpoint.BUNDLE))
-            checkpoint.name_weights(new, checkpoint.BUNDLE)
+        os.makedirs(self.best_folder, exist_ok=True)
+        if self.best_step is None:
             for name in SHARED:
-                shutil.copyfile(os.path.join(self.folder, name), os.path.join(new, name))
-        except BaseException:
-            shutil.rmtree(new, ignore_errors=True)
-            raise
-        if os.path.isdir(best):
-            os.rename(best, best + '.old')
-        os.rename(new, best)
-        shutil.rmtree(best + '.old', ignore_errors=True)
+                shutil.copyfile(
+                    os.path.join(self.folder, name), os.path.join(self.best_folder, name)
+                )
+        trainer.save_weights(os.path.join(self.best_folder, f'model-{step}'))
+        checkpoint.name_weights(self.best_folder, f'model-{step}')
+        self.best, self.best_step = loss, step
+        self._tidy_best(step, self.best_saved)
 
     def record(self, step, **values):
-        """Note numbers of a step in metrics.jsonl, and for TensorBoard."""
-        with open(self.metrics, 'a', encoding='utf-8') as file:
-            file.write(json.dumps({'step': step, **values}) + '\n')
-        if self.events is None:
-            self.events = event_writer(self.folder, self.first)
-        summary = tf.Summary(
-            value=[tf.Summary.Value(tag=tag, simple_value=v) for tag, v in values.items()]
-        )
-        with disk_errors():
-            self.events.add_summary(summary, step)
+        """Note numbers of a step in metrics.jsonl, and for TensorBoard.
+
+        Raises OSError if metrics.jsonl cannot be written: the next checkpoint will not fit either.
+        """
+        try:
+            with open(self.metrics, 'a', encoding='utf-8') as file:
+                file.write(json.dumps({'step': step, **values}) + '\n')
+        except OSError as error:
+            kept = f'; {self.folder} keeps the weights of step {self.step}' if self.step else ''
+            raise OSError(f'cannot write {self.metrics}: {error.strerror}{kept}') from error
+        self.events.add(step, values)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
-        if self.events is not None:
-            with disk_errors():
-                self.events.close()
+        self.events.close()
 
 
-@contextlib.contextmanager
-def disk_errors():
-    """Raise what TensorFlow's writer of events says of the disk as OSError."""
-    try:
-        yield
-    except tf.errors.OpError as error:
-        raise OSError(f'cannot write events: {checkpoint.reason(error)}') from error
+class Events:
+    """Writes losses for TensorBoard, a record a step; where that fails, says so once and stops.
+
+    The same numbers are in metrics.jsonl, so training need not end with it. TensorFlow's own
+    FileWriter writes in a thread, whose errors come late and with a traceback.
+
+    step: from this one on TensorBoard forgets what a killed run has noted.
+    """
+
+    def __init__(self, folder, step):
+        self.folder, self.step = os.path.join(folder, 'events'), step
+        self.file, self.failed = None, False
+
+    def add(self, step, values):
+        """Write numbers, a dict; the file is begun by the first ones."""
+        if self.failed:
+            return
+        values = [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+        try:
+            if self.file is None:
+                self._begin()
+            self._write(step=step, summary=tf.Summary(value=values))
+            self.file.flush()  # a killed run leaves no gap
+        except (OSError, tf.errors.OpError) as error:
+            self.failed = True
+            why = checkpoint.reason(error) if isinstance(error, tf.errors.OpError) else error
+            print(
+                f'note: TensorBoard gets nothing from here on, {self.folder} cannot be written '
+                f'({why}); metrics.jsonl has the same numbers',
+                file=sys.stderr,
+            )
+
+    def _begin(self):
+        os.makedirs(self.folder, exist_ok=True)
+        # TensorBoard reads the files in the order of their names.
+        name = f'events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}'
+        self.file = tf.io.TFRecordWriter(os.path.join(self.folder, name))
+        self._write(file_version='brain.Event:2')
+        self._write(step=self.step, session_log=tf.SessionLog(status=tf.SessionLog.START))
+
+    def _write(self, **event):
+        self.file.write(tf.Event(wall_time=time.time(), **event).SerializeToString())
+
+    def close(self):
+        if self.file is not None:
+            with contextlib.suppress(tf.errors.OpError):  # all is written, or has failed
+                self.file.close()
 
 
 def parsed(line):
@@ -162,9 +213,8 @@ def parsed(line):
     return record if isinstance(record, dict) and 'step' in record else None
 
 
-def event_writer(folder, step):
-    """A writer for TensorBoard, which then forgets what a killed run noted from a step on."""
-    with tf.Graph().as_default():
-        writer = tf.summary.FileWriter(os.path.join(folder, 'events'))
-    writer.add_session_log(tf.SessionLog(status=tf.SessionLog.START), global_step=step)
-    return writer
+def numbers(folder, kind):
+    """The steps of which a folder holds complete files of a kind, a set."""
+    paths = glob.glob(os.path.join(glob.escape(folder), f'{kind}-*.index'))
+    found = (re.fullmatch(rf'{kind}-(\d+)\.index', os.path.basename(path)) for path in paths)
+    return {int(match[1]) for match in found if match}

@@ -10,14 +10,13 @@ import re
 import shutil
 import sys
 
-from tqdm import tqdm
-
 import corpus
 from encoder import Encoder, get_encoder
 from file_lock import HELD, lock
 from hparams import HParams, read_hparams
 from model_files import find_model, folder_of, load_encoder, remedy, weights
-from text_files import find_files
+from shown_progress import show_progress
+from text_files import find_files, size_of
 from token_windows import open_tokens
 from whole_file import replacing
 
@@ -26,9 +25,9 @@ CORPUS = 'corpus'  # in the folder of a run: its text as tokens
 LOCK = 'lock'  # in the folder of a run, for the process that writes there
 VOCABULARY = ('encoder.json', 'vocab.bpe')
 SIZES = 'hparams.json'
-# What decides which text a step reads and which variables there are: a run keeps these.
+# What decides which text a step reads and which variables are trained: a run keeps these.
 FIXED = (
-    *('start', 'vocabulary', 'n_ctx', 'n_embd', 'n_head', 'n_layer', 'train_only'),
+    *('start', 'vocabulary', 'train_only'),
     *('data', 'text', 'validation', 'validation_data', 'window', 'seed'),
     *('batch_size', 'accumulate', 'processes'),
 )
@@ -56,9 +55,11 @@ def find_origin(name, models_dir, start=None, vocabulary=None, sizes=None):
     """Find what the run of this name begins with: itself, another model, or a vocabulary.
 
     start: the model to fine-tune.  vocabulary: the model whose vocabulary a new one takes; None is
-        for a folder that holds one.  sizes: dict of those of a new model.
-    Raises ValueError if it is not there, or if the name is that of a model without a run.
+        for a folder that holds one.  sizes: dict of those asked for, of HParams.
+    Raises ValueError if it is not there, has other sizes, or if the name is that of a model without
+    a run.
     """
+    sizes = sizes or {}
     folder = folder_of(name, models_dir)
     if read_setup(folder) is None:
         if os.path.exists(os.path.join(folder, 'checkpoint')):
@@ -71,13 +72,27 @@ def find_origin(name, models_dir, start=None, vocabulary=None, sizes=None):
                 'with it, without --start and --vocabulary'
             )
     elif step := last_step(folder):
-        return continued(folder, name, models_dir, step)
+        origin = continued(folder, name, models_dir, step)
+        check_sizes(sizes, origin.hparams, folder)
+        return origin
     if start is None:
-        return from_scratch(folder, folder_of(vocabulary or name, models_dir), sizes or {})
-    for flag, value in {'vocabulary': vocabulary, **(sizes or {})}.items():
-        if value != getattr(HParams(), flag, None):
-            raise ValueError(f'--{flag} is for training from scratch: {start} has its own')
-    return from_model(folder, start, models_dir)
+        return from_scratch(folder, folder_of(vocabulary or name, models_dir), sizes)
+    if vocabulary is not None:
+        raise ValueError(f'--vocabulary is for training from scratch: {start} has its own')
+    origin = from_model(folder, start, models_dir)
+    check_sizes(sizes, origin.hparams, start)
+    return origin
+
+
+def check_sizes(asked, hparams, model):
+    """Raise ValueError if a model that is there has not the sizes asked for."""
+    for flag, size in asked.items():
+        own = getattr(hparams, flag)
+        if size != own:
+            raise ValueError(
+                f'{model} has {flag} {own}, which --{flag} {size} cannot change: only a new model, '
+                'trained from scratch, has sizes to choose'
+            )
 
 
 def from_model(folder, start, models_dir):
@@ -151,11 +166,9 @@ def check_setup(origin, settings):
     """Compare settings, a dict, with those that a run was started with.
 
     Raises ValueError if one of those that are FIXED has changed, once there are weights; before
-    that, if there is no such text. Other changes are noted on standard error.
+    that all may change. Other changes are noted on standard error.
     """
     if not origin.step:
-        if not is_encoded(settings['data']):
-            find_files(settings['data'])
         return
     before = read_setup(origin.folder)
     changed = {n: before[n] for n in settings if n in before and before[n] != settings[n]}
@@ -167,6 +180,12 @@ def check_setup(origin, settings):
             )
     for name, value in sorted(changed.items()):
         print(f'note: {name} was {value}, now {settings[name]}', file=sys.stderr)
+
+
+def check_text(origin, data):
+    """Raise ValueError if a run that begins is to read text that is not there."""
+    if not origin.step and not is_encoded(data):
+        find_files(data)
 
 
 @contextlib.contextmanager
@@ -227,9 +246,10 @@ def open_text(data, origin, validation, validation_data, seed):
             remove_corpus(folder)  # of a start that failed: the text may be another one now
         if not is_encoded([folder]):
             held_out = None if validation_data is None else [validation_data]
-            with tqdm(desc='encoding', unit='B', unit_scale=True, disable=None) as bar:
+            total = size_of(find_files([*data, *(held_out or [])]))
+            with show_progress(desc='encoding', total=total, unit='B', unit_scale=True) as shown:
                 corpus.encode_corpus(
-                    data, origin.encoder, folder, validation, seed, bar.update, held_out
+                    data, origin.encoder, folder, validation, seed, shown.update, held_out
                 )
     description = read_description(folder, origin.encoder)
     train, held_out = (

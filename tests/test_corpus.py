@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import corpus
+import text_files
 from encoder import CHUNK_CHARACTERS, END_OF_TEXT, Encoder, get_encoder
 from token_windows import open_tokens
 
@@ -191,6 +192,10 @@ def test_of_a_single_document_the_end_is_held_out(tmp_path):
     assert tail.count('\n') == pytest.approx(100, abs=50)
 
 
+def parts(document, fraction):
+    return [''.join(text_files.pieces(part)) for part in corpus.cut(document, fraction)]
+
+
 @pytest.mark.parametrize(
     'text, fraction, tail',
     [
@@ -205,13 +210,13 @@ def test_of_a_single_document_the_end_is_held_out(tmp_path):
     ],
 )
 def test_a_cut_is_made_where_something_ends_nearby(text, fraction, tail):
-    assert corpus.cut(text, fraction) == (text.removesuffix(tail), tail)
+    assert parts(text, fraction) == [text.removesuffix(tail), tail]
 
 
 @property_test
 @given(st.text('ab. \n', min_size=2), st.floats(0, 1, exclude_min=True, exclude_max=True))
 def test_a_cut_loses_nothing_and_leaves_something_on_each_side(text, fraction):
-    head, tail = corpus.cut(text, fraction)
+    head, tail = parts(text, fraction)
     assert head and tail and head + tail == text
     assert 0.5 * len(text) * fraction - 1 <= len(tail) <= 1.5 * len(text) * fraction + 1
 
@@ -364,10 +369,30 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path, monkeypatch):
     assert peak(1000) < peak(100) + 2**18 < len(document) * 1000
 
 
-def test_memory_is_a_small_multiple_of_the_largest_document(tmp_path, monkeypatch):
+@pytest.mark.parametrize('n_files', [1, 2])
+def test_memory_does_not_grow_with_a_document_that_is_a_file(tmp_path, monkeypatch, n_files):
     monkeypatch.setattr(corpus, 'BATCH_CHARACTERS', 2**15)
-    DEMO.encode('')
-    text = b'The quick brown fox jumps over the lazy dog.\n' * 50000
-    (tmp_path / 'a.txt').write_bytes(text)
-    peak = peak_memory(lambda: corpus.encode_corpus([tmp_path / 'a.txt'], DEMO, tmp_path))
-    assert peak < 3 * len(text) + 2**23
+    monkeypatch.setattr(corpus, 'CUT_CHARACTERS', 2**10)
+    monkeypatch.setattr(text_files, 'BLOCK_BYTES', 2**14)
+    line = 'The quick brown fox jumps over the lazy dog. 🦊\n'.encode()
+
+    def peak(n_lines):
+        sources = [tmp_path / f'{n_lines} {number}.txt' for number in range(n_files)]
+        for source in sources:
+            source.write_bytes(line * n_lines)
+        out = tmp_path / f'out{n_lines}'
+        return peak_memory(lambda: corpus.encode_corpus(sources, DEMO, out))
+
+    peak(10)  # builds the encoder's fast path
+    assert peak(60_000) < peak(10_000) + 2**18 < len(line) * 50_000
+
+
+def test_a_file_in_pieces_becomes_the_tokens_of_its_whole_text(tmp_path, monkeypatch):
+    text = ''.join(f'Line {n}.\n' + ' \n' * (n % 3) + '日本 🤖' * (n % 5) for n in range(500))
+    (tmp_path / 'a.txt').write_bytes(text.encode('utf-8'))
+    monkeypatch.setattr(text_files, 'BLOCK_BYTES', 100)
+    corpus.encode_corpus([tmp_path / 'a.txt'], DEMO, tmp_path, validation=0.1)
+    head, tail = parts(text, 0.1)
+    for split, expected in zip(corpus.SPLITS, (head, tail), strict=True):
+        tokens = np.load(tmp_path / f'{split}.npy').tolist()
+        assert tokens == [*DEMO.encode(expected), DEMO.end_of_text]

@@ -93,10 +93,28 @@ def step_in_use(folder):
     return int(weights(folder).split('-')[-1])
 
 
+def validations_of(folder):
+    """{step: validation loss} of a run."""
+    return {r['step']: r['validation'] for r in metrics_of(folder) if 'validation' in r}
+
+
+def loss_of(path, folder):
+    """The mean loss of the first tokens that a run has held out, by NumPy."""
+    tokens = np.load(folder / 'corpus' / 'validation.npy')[:100]
+    losses = []
+    for start in range(0, 99, 16):
+        targets = tokens[start + 1 : start + 17]
+        inputs = tokens[start : start + len(targets)]
+        p = softmax(logits(load_weights(path), inputs, n_head=2))
+        losses += list(-np.log(p[np.arange(len(targets)), targets]))
+    assert len(losses) == 99
+    return np.mean(losses)
+
+
 def check_same_run(folder, expected):
     """Losses, weights and the state of the optimizer are the same, bit by bit."""
     assert metrics_of(folder) == metrics_of(expected)
-    for name in (f'model-{STEPS}', f'optimizer-{STEPS}', 'best/model.ckpt'):
+    for name in (f'model-{STEPS}', f'optimizer-{STEPS}', f'best/model-{STEPS}'):
         ours, theirs = load_weights(folder / name), load_weights(expected / name)
         assert ours.keys() == theirs.keys()
         for key in ours:
@@ -121,7 +139,7 @@ def test_a_run_leaves_a_model_its_best_and_the_last_checkpoints(whole):
     }
     own = {'training.json', 'metrics.jsonl', 'lock', 'corpus', 'events', 'best'}
     assert set(os.listdir(folder)) == model | saved | own
-    assert set(os.listdir(folder / 'best')) == model | {f'model.ckpt.{end}' for end in bundle}
+    assert set(os.listdir(folder / 'best')) == model | {f'model-{STEPS}.{end}' for end in bundle}
     assert step_in_use(folder) == STEPS
 
 
@@ -141,16 +159,9 @@ def test_each_step_and_each_validation_is_recorded_once(whole):
 
 
 def test_validation_is_the_mean_loss_of_the_first_tokens_that_were_held_out(whole, models):
-    tokens = np.load(whole[1] / 'corpus' / 'validation.npy')[:100]
-    validations = {r['step']: r['validation'] for r in metrics_of(whole[1]) if 'validation' in r}
+    validations = validations_of(whole[1])
     for step, path in [(0, models / 'bytes' / 'model.ckpt'), (STEPS, whole[1] / f'model-{STEPS}')]:
-        losses = []
-        for start in range(0, 99, 16):
-            targets = tokens[start + 1 : start + 17]
-            inputs = tokens[start : start + len(targets)]
-            p = softmax(logits(load_weights(path), inputs, n_head=2))
-            losses += list(-np.log(p[np.arange(len(targets)), targets]))
-        assert len(losses) == 99 and validations[step] == pytest.approx(np.mean(losses), rel=1e-5)
+        assert validations[step] == pytest.approx(loss_of(path, whole[1]), rel=1e-5)
 
 
 def test_the_model_and_its_best_work_with_other_scripts(call, whole, models):
@@ -161,10 +172,10 @@ def test_the_model_and_its_best_work_with_other_scripts(call, whole, models):
 
 
 def test_the_best_model_is_the_one_with_the_lowest_validation_loss(whole):
-    validations = {r['step']: r['validation'] for r in metrics_of(whole[1]) if 'validation' in r}
+    validations = validations_of(whole[1])
     assert min(validations, key=validations.get) == STEPS
     best, last = (
-        load_weights(whole[1] / 'best/model.ckpt'),
+        load_weights(weights(whole[1] / 'best')),
         load_weights(whole[1] / f'model-{STEPS}'),
     )
     for name in last:
@@ -228,6 +239,36 @@ def test_a_run_killed_before_its_checkpoint_was_named_goes_on_from_the_one_befor
     assert re.findall(r'^step (\d+): validation', output, re.M) == ['12']
     assert sorted(files_of(folder)) == sorted(files_of(expected))
     check_same_run(folder, expected)
+
+
+def test_the_best_is_never_one_of_steps_that_did_not_come_again(call, whole, models, monkeypatch):
+    """Killed behind step 8, the best so far; from step 6 on it goes on at a rate that spoils it."""
+    from trainer import Trainer
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self, path):
+        if path.endswith('-9'):
+            raise Killed
+        save_slots(self, path)
+
+    flags, _ = whole
+    command = ('branches', *flags, '--steps', STEPS)
+    save_slots, folder = Trainer.save_slots, models / 'branches'
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Trainer, 'save_slots', killed)
+        call(train, *command)
+    assert step_in_use(folder) == 6 and step_in_use(folder / 'best') == 8
+    abandoned = validations_of(folder)
+    assert abandoned[8] < abandoned[4] < abandoned[0]
+
+    status, _, errors = call(train, *command, '--learning_rate', 30)
+    assert (status, errors) == (0, 'note: learning_rate was 0.01, now 30\n')
+    validations = validations_of(folder)
+    assert validations[4] == abandoned[4] < min(validations[8], validations[12])
+    assert step_in_use(folder / 'best') == 4
+    assert loss_of(weights(folder / 'best'), folder) == pytest.approx(validations[4], rel=1e-5)
 
 
 def test_control_c_saves_the_step_it_is_at(call, whole, models, monkeypatch):
@@ -330,6 +371,32 @@ def test_a_full_disk_leaves_the_last_checkpoint_in_use(call, whole, models, copi
     assert step_in_use(folder) == 20
 
 
+@pytest.mark.skipif(sys.platform == 'win32', reason='limits the size of files as POSIX does')
+def test_a_disk_that_takes_no_more_metrics_ends_a_run_in_one_line(call, whole, models, copied):
+    import resource
+
+    flags, _ = whole
+    folder = models / copied
+    with open(folder / 'metrics.jsonl', 'a', encoding='utf-8') as file:
+        file.write(json.dumps({'step': 12, 'remark': 'x' * 200_000}) + '\n')  # beyond the weights
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = (folder / 'metrics.jsonl').stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 300, limits[1]))
+    try:
+        status, output, errors = call(train, copied, *flags, '--steps', 20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    *notes, error = errors.splitlines()
+    assert (status, output) == (2, '') and all(note.startswith('note: ') for note in notes)
+    assert error == (
+        f'error: cannot write {folder / "metrics.jsonl"}: File too large; '
+        f'{folder} keeps the weights of step 12'
+    )
+    assert step_in_use(folder) == 12
+    assert call(train, copied, *flags, '--steps', 20)[0] == 0
+    assert [r['step'] for r in metrics_of(folder) if 'loss' in r] == list(range(1, 21))
+
+
 def test_damaged_weights_of_a_run_are_named_with_a_remedy(call, whole, models, copied):
     flags, _ = whole
     path = models / copied / 'optimizer-12.data-00000-of-00001'
@@ -386,6 +453,7 @@ def wrong_texts(tmp_path):
     (tmp_path / 'empty.txt').touch()
     (tmp_path / 'latin1.txt').write_bytes('Æsop'.encode('latin-1'))
     (tmp_path / 'short.txt').write_bytes(b'Too short')
+    (tmp_path / 'tokens.npy').touch()
     (tmp_path / 'line.jsonl').write_bytes(b'{"title": "no text"}\n')
     return tmp_path
 
@@ -421,7 +489,14 @@ def wrong_texts(tmp_path):
         (['--sample_every', 0], 'sample_every must be a whole number of at least 1'),
         (['--save_every', 0], 'save_every must be a whole number of at least 1'),
         (['--keep', 0], 'keep must be a whole number of at least 1'),
-        (['--n_layer', 3], '--n_layer is for training from scratch: bytes has its own'),
+        (['--n_layer', 3], 'bytes has n_layer 2, which --n_layer 3 cannot change: only a new'),
+        (['--n_ctx', 1024], 'bytes has n_ctx 64, which --n_ctx 1024 cannot change: only a new'),
+        (['--n_embd', 768], 'bytes has n_embd 16, which --n_embd 768 cannot change: only a new'),
+        (['--n_head', 'x'], 'bytes has n_head 2, which --n_head x cannot change: only a new'),
+        (
+            ['tokens.npy'],
+            '{folder}tokens.npy holds tokens, not text: name the folder that src/enco',
+        ),
         (['--start', 'gone'], "there is no model 'gone' in "),
         (['--vocabulary', 'bytes'], '--vocabulary is for training from scratch: bytes has its own'),
         (['--task', 1], 'task must be a whole number of at least 0 and below 1, not 1'),
@@ -433,7 +508,7 @@ def wrong_texts(tmp_path):
 def test_what_is_wrong_is_refused_in_one_line_without_tensorflow(
     call, no_tensorflow, models, wrong_texts, wrong, message
 ):
-    named = [wrong_texts / w if str(w).endswith(('.txt', '.jsonl')) else w for w in wrong]
+    named = [wrong_texts / w if str(w).endswith(('.txt', '.jsonl', '.npy')) else w for w in wrong]
     if wrong and str(wrong[0]).startswith('--'):
         good = wrong_texts / 'good.txt'
         good.write_text('A good text. ' * 20, encoding='utf-8')

@@ -147,8 +147,8 @@ def test_words_are_those_of_the_encoder_where_whitespace_ends_a_line(text):
 def test_cutting_a_document_into_pieces_changes_nothing(monkeypatch, size):
     text = PROSE + ' \n\n  a\t\t\n b  ' * 5
     whole = train_encoder.learn_merges([text], 100)
-    monkeypatch.setattr(train_encoder, 'PIECE_CHARACTERS', size)
-    pieces = list(train_encoder.pieces([text, 'end'], 'cutting'))
+    monkeypatch.setattr(train_encoder, 'PART_CHARACTERS', size)
+    pieces = list(train_encoder.parts([text, 'end'], 'cutting'))
     assert len(pieces) > len(text) / size / 10
     assert ''.join(pieces) == text + 'end'
     assert train_encoder.learn_merges([text], 100) == whole

@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from conftest import ROOT
@@ -40,9 +42,9 @@ def free_addresses(n):
     return ','.join(addresses)
 
 
-def start(name, encoded, *flags):
+def start(name, encoded, *flags, code=(ROOT / 'src' / 'train.py',)):
     corpus, models = encoded
-    command = [sys.executable, ROOT / 'src' / 'train.py', name, corpus, '--models_dir', models]
+    command = [sys.executable, *code, name, corpus, '--models_dir', models]
     command += ['--vocabulary', 'bytes', *COMMON, *flags]
     return subprocess.Popen(
         list(map(str, command)),
@@ -78,6 +80,92 @@ def test_two_processes_train_as_one_with_the_doubled_batch(encoded):
             assert ours[key] == pytest.approx(theirs[key], rel=1e-5), (key, ours)
     losses = [record['loss'] for record in one if 'loss' in record]
     assert losses[-1] < 0.95 * losses[0]
+
+
+# As train.py, but once it has begun a second is four months to what waits for other workers.
+SLOW = """
+import sys, time, types
+sys.path.insert(0, sys.argv[1])
+import command_line, train
+with command_line.quiet():
+    import collective, trainer
+
+validate, step, pace = trainer.Trainer.validate, trainer.Trainer.step, [1]
+
+def slow_validate(self, batches):
+    time.sleep(2)
+    return validate(self, batches)
+
+def first_step(*arguments):
+    pace[0] = 1e7
+    return step(*arguments)
+
+collective.PROBE_SECONDS = 0.1
+collective.time = types.SimpleNamespace(
+    monotonic=lambda: pace[0] * time.monotonic(), sleep=time.sleep
+)
+trainer.Trainer.validate, trainer.Trainer.step = slow_validate, first_step
+command_line.run(train.train, sys.argv[2:])
+"""
+
+
+@pytest.mark.slow
+def test_others_wait_for_a_validation_however_long_it_takes(encoded):
+    workers = free_addresses(2)
+    code = ('-c', SLOW, ROOT / 'src')
+    flags = ('--steps', 2, '--validate_every', 1, '--workers', workers)
+    pair = [start('slow', encoded, *flags, '--task', task, code=code) for task in (0, 1)]
+    outputs = [process.communicate(timeout=200) for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], outputs
+    assert [r['step'] for r in metrics(encoded, 'slow') if 'validation' in r] == [0, 1, 2]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == 'win32', reason='sends signals as POSIX does')
+def test_control_c_in_a_terminal_or_to_one_worker_saves_and_all_leave(encoded):
+    """And the run then goes on to the losses of one that nobody has stopped."""
+    flags = ('--steps', 400, '--batch_size', 2, '--dropout', 0.1, '--save_every', 1000)
+    flags += ('--validate_every', 1000)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # children inherit SIG_IGN
+    try:
+        for stopped in ((0, 1), (0,), (1,)):
+            workers = ('--workers', free_addresses(2))
+            pair = [start('stopped', encoded, *flags, *workers, '--task', t) for t in (0, 1)]
+            wait_for_steps(encoded, 'stopped', pair, more=20)
+            for task in stopped:
+                pair[task].send_signal(signal.SIGINT)
+            outputs = [process.communicate(timeout=60) for process in pair]
+            assert [process.returncode for process in pair] == [130, 130], outputs
+            assert [errors for _, errors in outputs] == ['\n', '\n']
+            last = metrics(encoded, 'stopped')[-1]['step']
+            names = (encoded[1] / 'stopped' / 'checkpoint').read_text(encoding='utf-8')
+            assert last < 400 and f'"model-{last}"' in names
+    finally:
+        signal.signal(signal.SIGINT, before)
+    for name in ('stopped', 'whole'):
+        workers = ('--workers', free_addresses(2))
+        pair = [start(name, encoded, *flags, *workers, '--task', task) for task in (0, 1)]
+        outputs = [process.communicate(timeout=200) for process in pair]
+        assert [process.returncode for process in pair] == [0, 0], outputs
+    stopped, whole = (
+        [(r['step'], r['loss'], r['norm']) for r in metrics(encoded, name) if 'loss' in r]
+        for name in ('stopped', 'whole')
+    )
+    assert len(whole) == 400 and stopped == whole
+
+
+def wait_for_steps(encoded, name, processes, more):
+    """Wait until a run has noted some more steps."""
+    deadline, first = time.monotonic() + 120, None
+    path = encoded[1] / name / 'metrics.jsonl'
+    while True:
+        assert time.monotonic() < deadline
+        assert [process.poll() for process in processes] == [None, None]
+        steps = len(path.read_text(encoding='utf-8').splitlines()) if path.exists() else 0
+        first = steps if first is None else first
+        if steps >= first + more:
+            return
+        time.sleep(0.01)
 
 
 def test_settings_that_differ_end_both(encoded):

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import math
 import re
@@ -8,6 +9,7 @@ import types
 import numpy as np
 import pytest
 
+import shown_progress
 import token_windows
 from training_loop import Routine, TrainingLoop, perplexity
 from training_plan import TrainingPlan
@@ -68,8 +70,8 @@ class Run:
         self.step = step
         self.done.append(('save', step))
 
-    def save_if_best(self, trainer, loss):
-        self.done.append(('best', loss))
+    def save_if_best(self, trainer, loss, step):
+        self.done.append(('best', loss, step))
 
 
 def train(plan, routine=NEVER, held_out=None, first_step=1, step_saved=0, pressed=None, **options):
@@ -281,8 +283,20 @@ def test_one_of_several_processes_shows_it(monkeypatch):
     assert sys.stderr.getvalue() == ''
 
 
-def test_a_pipe_shows_nothing(capsys):
+def test_a_log_shows_them_in_lines(monkeypatch, capsys):
+    monkeypatch.setattr(shown_progress, 'SECONDS', 0)
+    routine = dataclasses.replace(NEVER, validate_every=3)
+    train(plan_of(steps=4), routine, held_out=TOKENS[:30], first_step=3)
+    validation = [f'validation: batch {n}/4 in 00:00, 00:00 left' for n in (1, 2, 3, 4)]
+    steps = [f'step {n}/4 in 00:00, 00:00 left, loss 2.000, N tokens/s' for n in (3, 4)]
+    lines = re.sub(r'\d+ tokens', 'N tokens', capsys.readouterr().err).splitlines()
+    assert lines == [steps[0], *validation, steps[1], *validation]
+
+
+def test_a_log_of_a_short_run_and_of_another_process_shows_nothing(monkeypatch, capsys):
     train(plan_of())
+    monkeypatch.setattr(shown_progress, 'SECONDS', 0)
+    train(plan_of(), rank=1, size=2)
     assert capsys.readouterr() == ('', '')
 
 

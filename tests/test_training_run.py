@@ -1,7 +1,10 @@
+import contextlib
 import errno
 import json
 import os
 import pathlib
+import shutil
+import sys
 
 import pytest
 import tensorflow.compat.v1 as tf
@@ -142,73 +145,125 @@ def test_a_run_that_begins_anew_leaves_nothing_of_the_one_before(folder):
     """One that was killed before its first checkpoint, or had another text."""
     run = TrainingRun(folder, 3, 0)
     run.record(0, validation=1.5)
-    run.save_if_best(Writer('old'), 1.5)
+    run.save_if_best(Writer('old'), 1.5, 0)
     Writer().save_weights(folder / 'model-7')
     run = TrainingRun(folder, 3, 0)
     assert records_of(folder) == [] and saved_in(folder)['model'] == set()
     assert not (folder / 'best').exists()
-    run.save_if_best(Writer('new'), 1.6)
+    run.save_if_best(Writer('new'), 1.6, 0)
     assert value_of(folder / 'best') == 'new'
 
 
 # The best model
 
 
+def validated(run, step, loss, value=None):
+    run.save_if_best(Writer(value or str(step)), loss, step)
+    run.record(step, validation=loss)
+
+
+def weights_in_best(folder):
+    return sorted(path.stem for path in (folder / 'best').glob('*.index'))
+
+
 def test_the_best_is_that_of_the_lowest_validation_loss(folder):
     with TrainingRun(folder, 3, 0) as run:
-        for loss in (3.0, 2.0, 2.5, 2.0, 1.9, 4.0):
-            run.save_if_best(Writer(f'weights of {loss}'), loss)
+        for step, loss in enumerate((3.0, 2.0, 2.5, 2.0, 1.9, 4.0)):
+            run.save_if_best(Writer(f'weights of {loss}'), loss, step)
             assert value_of(folder / 'best') == f'weights of {run.best}'
     assert run.best == 1.9
     for name in SHARED:
         assert (folder / 'best' / name).read_text(encoding='utf-8') == f'the {name}'
     assert sorted(os.listdir(folder)) == sorted(['best', *SHARED])
+    assert weights_in_best(folder) == ['model-4']
 
 
 def test_a_run_that_goes_on_knows_its_best(folder):
     with TrainingRun(folder, 3, 0) as run:
-        for step, loss in [(1, 2.0), (2, 3.0), (3, 1.0)]:
-            run.record(step, loss=0.0)
-            run.record(step, validation=loss)
-            run.save_if_best(Writer(str(step)), loss)
-    run = TrainingRun(folder, 3, 2)  # the third step will come again
+        for step, loss in [(1, 2.0), (2, 3.0)]:
+            validated(run, step, loss)
+        run.save(Writer(), 2)
+    run = TrainingRun(folder, 3, 2)
     assert run.best == 2.0
-    run.save_if_best(Writer('worse'), 2.5)
-    assert value_of(folder / 'best') == '3'
+    validated(run, 3, 2.5)
+    assert value_of(folder / 'best') == '1'
+    validated(run, 4, 1.5)
+    assert value_of(folder / 'best') == '4'
 
 
-def test_a_full_disk_leaves_the_best_as_it_was(folder, monkeypatch):
+def test_what_was_best_behind_the_checkpoint_is_forgotten_with_what_led_there(folder):
+    """The steps come again, perhaps with other settings: then there is no such model any more."""
+    with TrainingRun(folder, 3, 0) as run:
+        validated(run, 1, 2.0)
+        run.save(Writer(), 2)
+        validated(run, 3, 1.5)
+        validated(run, 4, 1.0)
+        assert value_of(folder / 'best') == '4'
+        assert weights_in_best(folder) == ['model-1', 'model-4']
+    for _ in range(2):  # it may be killed again at once
+        run = TrainingRun(folder, 3, 2)
+        assert (value_of(folder / 'best'), run.best) == ('1', 2.0)
+        assert weights_in_best(folder) == ['model-1']
+    validated(run, 3, 2.5)
+    assert value_of(folder / 'best') == '1'
+    validated(run, 4, 1.9, 'another')
+    assert value_of(folder / 'best') == 'another'
+    run.save(Writer(), 4)
+    assert weights_in_best(folder) == ['model-4']
+
+
+def test_of_a_run_that_goes_on_from_long_ago_the_best_is_found_anew(folder):
+    """By hand, that is: what was best until then is not there any more."""
+    with TrainingRun(folder, 3, 0) as run:
+        for step, loss in [(1, 2.0), (2, 1.0)]:
+            validated(run, step, loss)
+            run.save(Writer(), step)
+    run = TrainingRun(folder, 3, 1)
+    assert not (folder / 'best').exists()
+    validated(run, 2, 3.0, 'another')
+    assert value_of(folder / 'best') == 'another'
+
+
+@pytest.mark.parametrize('fails', ['save_weights', 'name_weights'])
+def test_a_full_disk_leaves_the_best_as_it_was(folder, monkeypatch, fails):
     run = TrainingRun(folder, 3, 0)
-    run.save_if_best(Writer('good'), 2.0)
+    run.save_if_best(Writer('good'), 2.0, 1)
 
     def full(*_):
         raise OSError(errno.ENOSPC, 'No space left on device')
 
-    monkeypatch.setattr('shutil.copyfile', full)
-    with pytest.raises(OSError, match='No space left'):
-        run.save_if_best(Writer('better'), 1.0)
-    assert value_of(folder / 'best') == 'good' and not (folder / 'best.new').exists()
+    with monkeypatch.context() as patch, pytest.raises(OSError, match='No space left'):
+        patch.setattr(checkpoint if fails == 'name_weights' else Writer, fails, full)
+        run.save_if_best(Writer('better'), 1.0, 2)
+    assert value_of(folder / 'best') == 'good'
+    run.save_if_best(Writer('better'), 1.0, 3)
+    assert weights_in_best(folder) == ['model-3']
 
 
-@pytest.mark.parametrize('renames_done', [0, 1, 2])
-def test_a_run_killed_while_the_best_changes_places_has_a_best(folder, monkeypatch, renames_done):
+@pytest.mark.parametrize('killed_in', ['copyfile', 'save_weights', 'name_weights', 'remove'])
+@pytest.mark.parametrize('first', [True, False])
+def test_a_run_killed_while_the_best_changes_places_has_a_best(
+    folder, monkeypatch, killed_in, first
+):
     run = TrainingRun(folder, 3, 5)
-    run.save_if_best(Writer('good'), 2.0)
-    rename, done = os.rename, []
+    if not first:
+        run.save_if_best(Writer('good'), 2.0, 6)
+        run.save(Writer(), 7)
+        run.save_if_best(Writer('better'), 1.5, 8)
 
-    def killed(*paths):
-        if len(done) == renames_done:
-            raise Killed
-        done.append(rename(*paths))
+    def killed(*_):
+        raise Killed
 
-    monkeypatch.setattr(os, 'rename', killed)
-    monkeypatch.setattr('shutil.rmtree', lambda *_, **__: killed() if done else None)
-    with pytest.raises(Killed):
-        run.save_if_best(Writer('better'), 1.0)
-    monkeypatch.undo()
-    TrainingRun(folder, 3, 5)
-    assert value_of(folder / 'best') == ('better' if renames_done == 2 else 'good')
-    assert sorted(os.listdir(folder)) == sorted(['best', *SHARED])
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        where = {'copyfile': shutil, 'name_weights': checkpoint, 'remove': os}
+        patch.setattr(where.get(killed_in, Writer), killed_in, killed)
+        run.save_if_best(Writer('best'), 1.0, 9)
+    run = TrainingRun(folder, 3, run.step)
+    assert weights_in_best(folder) == ([] if first else ['model-6'])
+    assert first or value_of(folder / 'best') == 'good'
+    run.save_if_best(Writer('next'), 0.5, 10)
+    assert value_of(folder / 'best') == 'next'
+    assert {path.name for path in (folder / 'best').iterdir()} >= set(SHARED)
 
 
 # Metrics
@@ -239,6 +294,29 @@ def test_numbers_keep_all_their_bits(folder):
             run.record(step, loss=value)
     TrainingRun(folder, 3, len(values))
     assert [record['loss'] for record in records_of(folder)] == values
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='limits the size of files as POSIX does')
+def test_metrics_that_cannot_be_written_end_in_one_line_and_keep_what_is_there(folder):
+    import resource
+
+    trained(folder, [1, 2])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with TrainingRun(folder, 3, 2) as run:
+        size = (folder / 'metrics.jsonl').stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, limits[1]))
+        try:
+            with pytest.raises(OSError) as caught:
+                run.record(3, loss=3.0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    path = folder / 'metrics.jsonl'
+    assert str(caught.value) == (
+        f'cannot write {path}: File too large; {folder} keeps the weights of step 2'
+    )
+    assert value_of(folder) == '2'
+    TrainingRun(folder, 3, 2)
+    assert records_of(folder) == [{'step': 1, 'loss': 1.0}, {'step': 2, 'loss': 2.0}]
 
 
 # TensorBoard
@@ -290,3 +368,34 @@ def test_what_is_behind_a_checkpoint_is_on_disk_for_tensorboard_too(folder):
     run.record(1, loss=0.5)
     run.save(Writer(), 1)
     assert shown_by_tensorboard(folder) == {(1, 'loss'): 0.5}
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='there is no disk that is always full')
+def test_a_disk_too_full_for_tensorboard_is_told_once_and_stops_nothing(folder, monkeypatch, capfd):
+    writer = tf.io.TFRecordWriter
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.io, 'TFRecordWriter', lambda path: writer('/dev/full'))
+        trained(folder, [1, 2, 3])
+    assert [record['step'] for record in records_of(folder)] == [1, 2, 3]
+    assert value_of(folder) == '3'
+    assert capfd.readouterr() == (
+        '',
+        f'note: TensorBoard gets nothing from here on, {folder / "events"} cannot be written '
+        '(No space left on device); metrics.jsonl has the same numbers\n',
+    )
+
+
+def test_a_file_in_the_place_of_events_stops_nothing(folder, capfd):
+    (folder / 'events').touch()
+    trained(folder, [1, 2])
+    assert value_of(folder) == '2' and len(records_of(folder)) == 2
+    assert capfd.readouterr().err.count('\n') == 1
+
+
+def test_what_a_network_disk_says_only_as_a_file_is_closed_stops_nothing(folder, monkeypatch):
+    def full(_):
+        raise tf.errors.ResourceExhaustedError(None, None, 'x; No space left on device')
+
+    monkeypatch.setattr(tf.io.TFRecordWriter, 'close', full)
+    trained(folder, [1])
+    assert value_of(folder) == '1'

@@ -14,6 +14,7 @@ from hparams import HParams
 from training_setup import (
     FIXED,
     check_setup,
+    check_text,
     find_origin,
     held,
     last_step,
@@ -80,6 +81,18 @@ def test_fine_tuning_starts_from_the_weights_and_sizes_of_a_model(models):
     assert not (models / 'new').exists()
 
 
+@pytest.mark.parametrize('name', ['new', 'run'])
+def test_the_sizes_that_a_model_has_may_be_said(models, name):
+    put_run(models / 'run', step=5)
+    own = {'n_ctx': 64, 'n_embd': 16, 'n_head': 2, 'n_layer': 2}
+    assert find_origin(name, str(models), 'bytes', sizes=own).hparams == HParams(n_vocab=257, **own)
+
+
+def test_from_scratch_the_sizes_that_are_not_said_are_those_of_124m(models):
+    origin = find_origin('new', str(models), vocabulary='bytes', sizes={'n_layer': 1})
+    assert origin.hparams == HParams(257, n_ctx=1024, n_embd=768, n_head=12, n_layer=1)
+
+
 def test_from_scratch_takes_the_vocabulary_of_a_model_or_of_its_own_folder(models):
     (models / 'own').mkdir()
     for name in ('encoder.json', 'vocab.bpe'):
@@ -112,7 +125,11 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(models):
         (('new',), 'new holds no vocabulary: --start with a model, name one with --vocabulary, or'),
         (('new', None, 'nowhere'), 'nowhere holds no vocabulary'),
         (('new', 'bytes', 'bytes'), '--vocabulary is for training from scratch: bytes has its own'),
-        (('new', 'bytes', None, SMALL), '--n_ctx is for training from scratch: bytes has its own'),
+        (('new', 'bytes', None, SMALL), 'bytes has n_ctx 64, which --n_ctx 16 cannot change: only'),
+        (('new', 'bytes', None, {'n_ctx': 1024}), 'bytes has n_ctx 64, which --n_ctx 1024 cannot'),
+        (('new', 'bytes', None, {'n_head': 12}), 'bytes has n_head 2, which --n_head 12 cannot'),
+        (('run', 'bytes', None, {'n_layer': 12}), 'run has n_layer 2, which --n_layer 12 cannot'),
+        (('run', None, None, {'n_embd': 768}), 'run has n_embd 16, which --n_embd 768 cannot'),
         (('new', None, 'bytes', {'n_embd': 15}), 'n_embd=15 is not divisible by n_head=12'),
         (('own', 'bytes'), 'own holds a vocabulary already: choose another name, or train from'),
         (('../new', 'bytes'), "model name '../new' does not name a folder inside"),
@@ -122,6 +139,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(models):
     ],
 )
 def test_a_start_that_is_not_there_or_not_meant_is_refused(models, arguments, message):
+    put_run(models / 'run', step=5)
     put_run(models / 'own')
     (models / 'own' / 'training.json').unlink()
     shutil.copytree(models / 'bytes', models / 'lacking')
@@ -183,18 +201,18 @@ def test_other_settings_may_change_and_are_noted(models, capsys):
     )
 
 
-def test_before_the_first_checkpoint_all_may_change(models, text, capsys):
+def test_before_the_first_checkpoint_all_may_change(models, capsys):
     """So that who has mistyped something can try again with the same name."""
     put_run(models / 'run')
     origin = find_origin('run', str(models), start='bytes')
-    check_setup(origin, {'batch_size': 7, 'data': [str(text)], 'start': 'other'})
+    check_setup(origin, {'batch_size': 7, 'data': ['other.txt'], 'start': 'other'})
     assert capsys.readouterr() == ('', '')
 
 
 def test_a_text_that_is_not_there_is_refused_before_anything_is_made(models):
     origin = find_origin('run', str(models), start='bytes')
     with pytest.raises(ValueError, match='there is no file or folder .*nowhere.txt'):
-        check_setup(origin, SETTINGS | {'data': [str(models / 'nowhere.txt')]})
+        check_text(origin, [str(models / 'nowhere.txt')])
     assert not (models / 'run').exists()
 
 
@@ -306,6 +324,7 @@ def test_a_run_goes_on_with_the_text_it_began_with(origin, text):
     before = opened([text], origin)
     text.unlink()
     origin.step = 5
+    check_text(origin, [str(text)])
     assert opened([text], origin) == before
 
 
