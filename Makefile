@@ -26,6 +26,7 @@ test-slow: $(VENV)/.dev
 
 test-peers: $(VENV)/.peers
 	$(BIN)/python -m pytest -q -m peers
+	$(BIN)/python -m pytest -q tests/test_lm_eval_model.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -54,6 +55,9 @@ demo-model: $(DEMO)/demo/vocab.bpe
 		--learning_rate 0.002 --warmup 200 --weight_decay 0.1 --dropout 0 \
 		--validate_every 250 --save_every 250 --sample_every 1000
 	rm -rf $(DEMO)/result && cp -r $(DEMO)/demo/best $(DEMO)/result
+	cd $(DEMO)/result && for file in model-*; do mv "$$file" "model.ckpt.$${file#*.}"; done
+	printf '%s: "model.ckpt"\n' model_checkpoint_path all_model_checkpoint_paths \
+		> $(DEMO)/result/checkpoint
 	rm -rf models/demo && mv $(DEMO)/result models/demo
 
 $(DEMO)/demo/vocab.bpe: | $(DEMO)/text

@@ -120,18 +120,13 @@ def base_addresses(base_url, files):
     """
     if base_url is None:
         return lambda name, file: []
-    if '://' not in base_url:
-        path = pathlib.Path(expand(base_url)).resolve()
-        if path.is_file():
-            if path.name not in files:
-                raise ValueError(f'--base_url {base_url}: none of the files {", ".join(files)}')
-            return lambda name, file: [path.as_uri()] if file == path.name else []
-        if not path.is_dir():
-            raise ValueError(f'--base_url {base_url}: no such folder or file, and not a URL')
-        base_url = path.as_uri()
-    elif not base_url.startswith(('http://', 'https://', 'file://')):
-        raise ValueError(f'--base_url {base_url}: only http, https and file addresses are known')
-    base = base_url.rstrip('/')
+    base_url = expand(base_url)
+    path = pathlib.Path(base_url).resolve()
+    if os.path.isfile(path):  # unlike path.is_file(), it bears an address of any length
+        if path.name not in files:
+            raise ValueError(f'--base_url {base_url}: none of the files {", ".join(files)}')
+        return lambda name, file: [path.as_uri()] if file == path.name else []
+    base = download.base_address(base_url)
     return lambda name, file: [f'{base}/{name}/{file}', f'{base}/{file}']
 
 

@@ -4,7 +4,6 @@ import difflib
 import functools
 import json
 import os
-import pathlib
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'src'))
@@ -37,8 +36,8 @@ def download_model(
     if not models:
         raise ValueError(f'name at least one model to download: {menu(manifest)}')
     names = dict.fromkeys(released_name(model, manifest) for model in models)
-    base = base_address(base_url or manifest['base_url'])
-    models_dir = os.path.expanduser(os.path.expandvars(models_dir))
+    base = download.base_address(expand(base_url or manifest['base_url']))
+    models_dir = expand(models_dir)
     files = [f for name in names for f in files_of(name, manifest, models_dir, base)]
     if verify:
         if not all([report(file) or is_dispensable(file) for file in files]):
@@ -78,16 +77,9 @@ def released_name(model, manifest):
     raise ValueError(f'unknown model {model!r}{hint} (released: {menu(manifest)})')
 
 
-def base_address(base_url):
-    """The part of the address before /NAME/FILE, of a mirror given as a URL or as a folder."""
-    if '://' not in base_url:
-        folder = pathlib.Path(base_url).expanduser().resolve()
-        if not folder.is_dir():
-            raise ValueError(f'--base_url {base_url}: no such folder, and not a URL')
-        return folder.as_uri().rstrip('/')
-    if not base_url.startswith(('http://', 'https://', 'file://')):
-        raise ValueError(f'--base_url {base_url}: only http, https and file addresses are known')
-    return base_url.rstrip('/')
+def expand(path):
+    """As model_files.expand, which is not in the image yet when its build downloads a model."""
+    return os.path.expanduser(os.path.expandvars(path))
 
 
 def files_of(name, manifest, models_dir, base):

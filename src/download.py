@@ -12,6 +12,7 @@ import errno
 import hashlib
 import io
 import os
+import pathlib
 import re
 import shutil
 import sys
@@ -75,6 +76,21 @@ class Offer:
     md5: str | None = None
     etag: str | None = None
     modified: float | None = None  # seconds since 1970
+
+
+def base_address(base_url):
+    """The part of all addresses of a mirror before its files, without a slash behind it.
+
+    base_url: a URL, or the path of a folder. Raises ValueError if it is neither.
+    """
+    if '://' not in base_url:
+        folder = pathlib.Path(base_url).resolve()
+        if not folder.is_dir():
+            raise ValueError(f'--base_url {base_url}: neither a folder that is there nor a URL')
+        base_url = folder.as_uri()
+    elif not base_url.startswith(('http://', 'https://', 'file://')):
+        raise ValueError(f'--base_url {base_url}: only http, https and file addresses are known')
+    return base_url.rstrip('/')
 
 
 def verify(file, path=None, md5=None):

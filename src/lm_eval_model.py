@@ -27,10 +27,10 @@ try:
         postprocess_generated_text,
     )
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
-except ModuleNotFoundError as error:
-    if __name__ != '__main__' or not error.name.startswith('lm_eval'):
+except ImportError as error:
+    if __name__ != '__main__' or not str(error.name).startswith('lm_eval'):
         raise
-    command_line.fail('this needs the lm-evaluation-harness: pip install lm-eval')
+    command_line.fail("this needs the lm-evaluation-harness: pip install 'lm-eval>=0.4.10'")
 
 from encoder import END_OF_TEXT
 from hparams import read_hparams

@@ -697,6 +697,35 @@ def test_a_disk_that_is_really_full(server, tmp_path):
         subprocess.run(['umount', str(tmp_path)], check=True)
 
 
+# Mirrors
+
+
+@pytest.mark.parametrize('url', ['http://host/a', 'http://host/a/', 'https://host', 'file:///a/'])
+def test_the_address_of_a_mirror_ends_without_a_slash(url):
+    assert download.base_address(url) == url.rstrip('/')
+
+
+def test_a_folder_is_a_mirror(tmp_path, monkeypatch):
+    (tmp_path / 'a b').mkdir()
+    monkeypatch.chdir(tmp_path)
+    for path in ('a b', os.path.join('a b', ''), str(tmp_path / 'a b')):
+        assert download.base_address(path) == (tmp_path / 'a b').resolve().as_uri()
+    assert download.base_address('a b').endswith('/a%20b')
+
+
+@pytest.mark.parametrize(
+    'base_url, reason',
+    [
+        ('nowhere', 'neither a folder that is there nor a URL'),
+        (__file__, 'neither a folder that is there nor a URL'),
+        ('ftp://127.0.0.1', 'only http, https and file addresses are known'),
+    ],
+)
+def test_what_is_no_mirror_is_refused(base_url, reason):
+    with pytest.raises(ValueError, match=f'{re.escape(base_url)}: {reason}'):
+        download.base_address(base_url)
+
+
 # Several processes
 
 

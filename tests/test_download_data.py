@@ -422,6 +422,12 @@ def test_a_single_file_that_no_task_asks_for(get, small, tmp_path):
     assert re.search(r'holiday.zip: .*(bw.tar.gz, ptb.test.txt)', err[0])
 
 
+def test_an_address_may_be_long():
+    base = 'https://host/' + 'a' * 5000
+    addresses = download_data.base_addresses(base, ['f'])('ptb', 'f')
+    assert addresses == [f'{base}/ptb/f', f'{base}/f']
+
+
 @pytest.mark.parametrize(
     'arguments, reason',
     [
@@ -429,7 +435,7 @@ def test_a_single_file_that_no_task_asks_for(get, small, tmp_path):
         ([','], 'name at least one task'),
         (['wikitext3'], r"unknown task 'wikitext3', did you mean wikitext2\? \(there are: ptb"),
         (['ptb,xyzzy'], r"unknown task 'xyzzy' \(there are: "),
-        (['ptb', '--base_url', 'no/such/folder'], 'no such folder'),
+        (['ptb', '--base_url', 'no/such/folder'], 'neither a folder that is there'),
         (['ptb', '--base_url', 'ftp://127.0.0.1'], 'only http, https and file'),
         (['ptb', '--datadir', 'x'], 'did you mean --data_dir'),
     ],

@@ -1,4 +1,4 @@
-"""The harness on local tasks. Without lm-eval all but the first test are skipped."""
+"""The harness on local tasks. Without lm-eval all but the first tests are skipped."""
 
 import contextlib
 import json
@@ -144,15 +144,37 @@ class Memory(dict):
 # Without the harness
 
 
-def test_without_the_harness_one_line_says_what_to_install():
-    code = (
-        'import runpy, sys; sys.modules["lm_eval"] = None; sys.path.insert(0, sys.argv[1]);'
-        'runpy.run_path(sys.argv[2], run_name="__main__")'
-    )
-    command = [sys.executable, '-c', code, str(SCRIPT.parent), str(SCRIPT)]
-    done = subprocess.run(command, capture_output=True, encoding='utf-8', timeout=60)
+NOT_INSTALLED = """
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *rest: None if name in ABSENT else find(name, *rest)
+"""
+OF_ANOTHER_VERSION = """
+for name in 'lm_eval', 'lm_eval.api', 'lm_eval.api.model':
+    sys.modules[name] = types.ModuleType(name)
+"""
+
+
+def script_behind(statements, *flags):
+    """Run the script in a process of its own that does something else first."""
+    code = f"""import os, runpy, sys, types
+{statements}
+sys.argv = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name='__main__')"""
+    command = [sys.executable, '-c', code, str(SCRIPT), *map(str, flags)]
+    options = dict(capture_output=True, encoding='utf-8', timeout=240, cwd=ROOT)
+    return subprocess.run(command, env=os.environ | OFFLINE, **options)
+
+
+@pytest.mark.parametrize(
+    'harness', [f"ABSENT = ['lm_eval']{NOT_INSTALLED}", OF_ANOTHER_VERSION], ids=['no', 'other']
+)
+def test_without_the_harness_one_line_says_what_to_install(harness):
+    done = script_behind(harness)
     assert done.returncode == 2
-    assert done.stderr == 'error: this needs the lm-evaluation-harness: pip install lm-eval\n'
+    needed = "this needs the lm-evaluation-harness: pip install 'lm-eval>=0.4.10'"
+    assert done.stderr == f'error: {needed}\n'
 
 
 # Log-probabilities
@@ -295,14 +317,21 @@ class Dictation:
             yield new
 
     def before_end(self, tokens, settings):
-        return tokens[: tokens.index(self.end)] if self.end in tokens else tokens
+        ended = settings.stop_at_end and self.end in tokens
+        return tokens[: tokens.index(self.end)] if ended else tokens
 
 
-def test_the_end_of_a_long_prompt_and_the_new_tokens_fill_the_context(demo, monkeypatch):
-    engine = Dictation([[0]] * 2, 1)
+def test_the_end_of_a_long_prompt_and_the_new_tokens_fill_the_context(demo, monkeypatch, caplog):
+    engine = Dictation([[0]] * 3, 1)
     monkeypatch.setattr(demo, '_engine', lambda: engine)
-    demo._continue([LONG, ''], Settings(length=20), [], first_sample=0)
-    assert engine.prompts == [demo.tok_encode(LONG)[-236:], [demo.eot_token_id]]
+    demo._continue([LONG, '', '<|endoftext|>' * 236], Settings(length=20), [], first_sample=0)
+    end = demo.eot_token_id
+    assert engine.prompts == [demo.tok_encode(LONG)[-236:], [end], [end] * 236]
+    assert [record.getMessage()[:14] for record in caplog.records] == ['1 of 3 prompts']
+
+
+def tokens_of_bytes(demo, data):
+    return [demo.encoder.encoder[demo.encoder.byte_encoder[byte]] for byte in data]
 
 
 @pytest.mark.parametrize('at_a_time', [1, 2, 3, 7, 50])
@@ -319,10 +348,17 @@ def test_the_end_of_a_long_prompt_and_the_new_tokens_fill_the_context(demo, monk
 def test_a_text_does_not_depend_on_how_many_tokens_come_at_a_time(
     demo, monkeypatch, at_a_time, stops, expected
 ):
-    tokens = [demo.encoder.encoder[demo.encoder.byte_encoder[b]] for b in 'abcd é東xyz'.encode()]
-    engine = Dictation([tokens], at_a_time)
+    engine = Dictation([tokens_of_bytes(demo, 'abcd é東xyz'.encode())], at_a_time)
     monkeypatch.setattr(demo, '_engine', lambda: engine)
     assert demo._continue(['The'], Settings(length=20), stops, first_sample=0) == [expected]
+
+
+def test_bytes_that_are_no_character_are_marked(demo, monkeypatch):
+    torn = '東'.encode()[:2]
+    engine = Dictation([tokens_of_bytes(demo, b'a' + torn + b'b' + torn)], 2)
+    monkeypatch.setattr(demo, '_engine', lambda: engine)
+    text = 'a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}'
+    assert demo._continue(['The'], Settings(length=20), ['never'], first_sample=0) == [text]
 
 
 def test_generation_ends_as_soon_as_all_rows_have_stopped(demo, monkeypatch):
@@ -333,6 +369,22 @@ def test_generation_ends_as_soon_as_all_rows_have_stopped(demo, monkeypatch):
     plan = Settings(length=6, stop_at_end=True), ['.']
     assert demo._continue(['x', 'y'], *plan, first_sample=0) == ['a', 'bbb']
     assert engine.said == 4
+
+
+@pytest.mark.parametrize('until', [[], '.', ['e']])
+def test_a_text_ends_before_the_end_token_whatever_the_task_says(demo, monkeypatch, until):
+    """Its name is no part of the text, though it has an e in it."""
+    a, b = tokens_of_bytes(demo, b'ab')
+    engine = Dictation([[a, b, demo.eot_token_id, a, a]], 1, demo.eot_token_id)
+    monkeypatch.setattr(demo, '_engine', lambda: engine)
+    assert greedy(demo, 'The', until=until) == 'ab'
+    assert engine.said == 3
+
+
+def test_the_end_token_spelled_out_ends_a_text_too(demo, monkeypatch):
+    engine = Dictation([tokens_of_bytes(demo, b'ab<|endoftext|>cd')], 1)
+    monkeypatch.setattr(demo, '_engine', lambda: engine)
+    assert greedy(demo, 'The', until=['never']) == 'ab'
 
 
 # With the harness
@@ -414,6 +466,22 @@ def test_the_bar_is_shown_to_terminals_and_only_if_wanted(module, monkeypatch):
         assert module.progress_bar(1, 'x', disable=False).disable
 
 
+def test_what_is_started_is_what_was_asked_for(module, monkeypatch):
+    started = []
+
+    def start(*model):
+        started.append(model)
+        return SimpleNamespace(close=lambda: None)
+
+    monkeypatch.setattr(module.command_line, 'start_scorer', start)
+    monkeypatch.setattr(module.command_line, 'start_engine', start)
+    model = module.TensorFlowGPT2('demo', ROOT / 'models', dtype='int8')
+    assert model._scorer() is not model._engine()
+    assert started == [('demo', str(ROOT / 'models'), model.encoder, 'int8')] * 2
+    assert model.get_model_info()['model_dtype'] == 'int8'
+    assert model.tokenizer_name == 'demo'  # a part of the harness's keys for what it caches
+
+
 @pytest.mark.parametrize(
     'arguments, message',
     [
@@ -435,16 +503,21 @@ def test_arguments_of_the_command_line_are_taken_as_the_harness_hands_them_over(
     assert (model.batch_size, model.seed) == (8, 3)
 
 
-@pytest.mark.slow
-def test_the_command(module, tasks, tmp_path):
-    command = [sys.executable, 'src/lm_eval_model.py', '--model', 'gpt2-tf']
-    command += ['--model_args', 'model_name=demo', '--tasks', 'local_choice']
-    command += ['--include_path', str(tasks), '--output_path', str(tmp_path / 'out')]
-    options = dict(capture_output=True, encoding='utf-8', timeout=240, cwd=ROOT)
-    done = subprocess.run(command, env=os.environ | OFFLINE, **options)
+@pytest.mark.peers
+@pytest.mark.parametrize('absent', [[], ['torch', 'transformers']], ids=['', 'no PyTorch'])
+def test_the_command_with_and_without_pytorch(demo, tasks, tmp_path, absent):
+    flags = ['--model', 'gpt2-tf', '--model_args', 'model_name=demo', '--tasks', ','.join(DATA)]
+    flags += ['--include_path', tasks, '--output_path', tmp_path / 'out']
+    done = script_behind(f'ABSENT = {absent}{NOT_INSTALLED}', *flags)
     assert done.returncode == 0, done.stderr
-    assert '|local_choice|' in done.stdout and '0.6667' in done.stdout
-    assert list((tmp_path / 'out').rglob('results_*.json'))
+    assert '|local_choice' in done.stdout and '0.6667' in done.stdout
+    [path] = (tmp_path / 'out').rglob('results_*.json')
+    results = json.loads(path.read_text('utf-8'))['results']
+    for task, expected in evaluate(demo, tasks)['results'].items():
+        numbers = {name: value for name, value in expected.items() if isinstance(value, float)}
+        assert numbers and numbers == pytest.approx(
+            {name: results[task][name] for name in numbers}, rel=1e-6
+        )
 
 
 def test_the_command_without_the_model_ends_in_one_line(module, tasks, monkeypatch, capsys):
