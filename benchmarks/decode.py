@@ -9,6 +9,7 @@ in one run, mean anything.
     python benchmarks/decode.py                      # 124M shapes, about twenty minutes
     python benchmarks/decode.py --quick              # less than five
     python benchmarks/decode.py --profile int8       # where a token's time goes, by operation
+    python benchmarks/decode.py --growth int8        # whether later tokens take longer
 """
 
 import collections
@@ -53,6 +54,7 @@ def decode_benchmark(
     starts: int = 3,
     quick: bool = False,
     profile: str = None,
+    growth: str = None,
     output: str = None,
 ):
     """Measure tokens per second for each workload and engine, and the time to a first token.
@@ -67,6 +69,7 @@ def decode_benchmark(
         starts: processes started to measure the time to a first token; 0 leaves that out
         quick: three workloads, two rounds and one start
         profile: measure no speed; print what one token takes by operation, in this dtype
+        growth: the same for what a token takes at position 10 and at position 1,000
         output: write all figures to NAME.json, and a plot of them to NAME.png
     """
     if quick:
@@ -76,10 +79,12 @@ def decode_benchmark(
         if models_dir is None:
             models_dir = scratch
             make_model(scratch, model_name)
-        if profile:
-            worker = Worker(__file__, 'profile', models_dir, model_name, profile)
-            print(worker.measure({})['table'])
-            worker.close()
+        for what, dtype in (('profile', profile), ('growth', growth)):
+            if dtype:
+                worker = Worker(__file__, what, models_dir, model_name, dtype)
+                print(worker.measure({})['table'])
+                worker.close()
+        if profile or growth:
             return
         for dtype in ('float32', 'int8'):
             worker = Worker(__file__, 'convert', models_dir, model_name, dtype, scratch)
@@ -184,8 +189,9 @@ def write(figures, name):
 
 def work(name, models_dir, model_name, *more):
     """Answer workloads from standard input until it ends."""
-    if name == 'profile':
-        serve(lambda: {'table': profile_of(models_dir, model_name, *more)})
+    if name in ('profile', 'growth'):
+        table_of = {'profile': profile_of, 'growth': growth_of}[name]
+        serve(lambda: {'table': table_of(models_dir, model_name, *more)})
         return
     if name == 'convert':
         serve(lambda: convert(models_dir, model_name, *more))
@@ -247,10 +253,33 @@ def ours(models_dir, model_name, dtype, scratch):
     engine = our_engine(models_dir, model_name, dtype)
 
     def generate(prompts, n):
-        rows = engine.generate(prompts, Settings(length=n, seed=0))
-        return len(rows), len(rows[0])
+        chunks = list(engine.stream(prompts, Settings(length=n, seed=0), chunk_seconds=1))
+        return len(chunks[0]), sum(chunk.shape[1] for chunk in chunks)
 
     return generate
+
+
+def growth_of(models_dir, model_name, dtype, near=10, far=1000, n=24, repeats=7):
+    """How many times as long a token takes at position `far` as at `near`: a median."""
+    from settings import Settings
+
+    engine = our_engine(models_dir, model_name, dtype)
+
+    def seconds(position):
+        """What each of n tokens takes from `position` on, without the prompt before them."""
+        stream = engine.stream([[1000] * (position - 1)], Settings(length=n + 1), chunk_seconds=100)
+        next(stream)
+        start = time.perf_counter()
+        for _ in stream:
+            pass
+        return (time.perf_counter() - start) / n
+
+    rounds = [(seconds(near), seconds(far)) for _ in range(repeats + 1)][1:]
+    near_median, far_median = map(statistics.median, zip(*rounds, strict=True))
+    return (
+        f'a token takes {near_median * 1e3:.1f} ms at position {near} and '
+        f'{far_median * 1e3:.1f} ms at position {far}: {far_median / near_median:.2f} x'
+    )
 
 
 def profile_of(models_dir, model_name, dtype, n=64):

@@ -8,6 +8,7 @@ only their ratios, taken in one run, mean anything. `details` are log-probabilit
 of every token, which PyTorch takes from its log-softmax.
 
     python benchmarks/score.py                      # 124M shapes, a few minutes
+    python benchmarks/score.py --engines ours,transformers,products    # and what bounds them all
     python benchmarks/score.py --model_name demo --models_dir models --workloads 4x256
 """
 
@@ -44,7 +45,7 @@ def score_benchmark(
         dtypes: float32, bfloat16
         workloads: WINDOWSxTOKENS, separated by commas
         details: ranks and entropies, too
-        engines: ours, transformers
+        engines: ours, transformers, products (the products with the weights, and nothing else)
         repeats: counted rounds
     """
     if set(dtypes.split(',')) - {'float32', 'bfloat16'}:
@@ -74,7 +75,7 @@ def work(engine, models_dir, model_name, dtype):
     with open(os.path.join(models_dir, model_name, 'hparams.json'), encoding='utf-8') as file:
         sizes = json.load(file)
     with command_line.quiet():
-        start = {'ours': ours, 'transformers': transformers}[engine]
+        start = {'ours': ours, 'transformers': transformers, 'products': products}[engine]
         score = start(models_dir, model_name, sizes, dtype)
 
     def answer(n, width, details):
@@ -131,6 +132,42 @@ def transformers(models_dir, model_name, sizes, dtype):
             chosen = logprobs.gather(1, targets[:, None])
             (logprobs > chosen).sum(-1).numpy(), -(logprobs.exp() * logprobs).sum(-1).numpy()
             return -chosen.mean().item()
+
+    return score
+
+
+def products(models_dir, model_name, sizes, dtype):
+    """The time of the products with weights alone, as TensorFlow multiplies them."""
+    import tensorflow.compat.v1 as tf
+
+    from scorer import POSITIONS_AT_ONCE
+    from tf_session import session_config
+
+    tf.disable_v2_behavior()
+    width, n_vocab = sizes['n_embd'], sizes['n_vocab']
+    rows_of_all = tf.placeholder(dtype, [None, width])
+    rows_of_some = tf.placeholder(dtype, [None, width])
+
+    def times(x, n):
+        weights = tf.Variable(tf.random_normal([x.shape[-1].value, n], stddev=0.02))
+        return tf.matmul(x, tf.cast(weights, dtype))
+
+    x = rows_of_all
+    for _ in range(sizes['n_layer']):
+        qkv = times(x, 3 * width)
+        x = times(times(times(qkv[:, :width], width), 4 * width), width)
+    embedding = tf.Variable(tf.random_normal([n_vocab, width], stddev=0.02))
+    logits = tf.matmul(rows_of_some, tf.cast(embedding, dtype), transpose_b=True)
+    session = tf.Session(config=session_config(large_products=True))
+    session.run(tf.global_variables_initializer())
+
+    def score(rows, details):
+        n = rows[:, 1:].size
+        session.run(x.op, {rows_of_all: np.ones([n, width])})
+        for start in range(0, n, POSITIONS_AT_ONCE):
+            some = np.ones([min(POSITIONS_AT_ONCE, n - start), width])
+            session.run(logits.op, {rows_of_some: some})
+        return float('nan')
 
     return score
 

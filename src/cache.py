@@ -12,7 +12,7 @@ import typing
 
 import tensorflow.compat.v1 as tf
 
-from model import mask_bias, shape_list
+from model import attend, mask_bias, shape_list
 
 
 class Cache(typing.NamedTuple):
@@ -59,14 +59,17 @@ def visible(query_slots, key_slots, padding):
 
 
 class LayerMemory:
-    """A layer's `past` (model.recall): write the new positions, then attend to the whole buffer."""
+    """A layer's `past` (model.attn): write the new positions, then attend to the whole buffer."""
 
     def __init__(self, keys, values, write, bias):
         self.keys, self.values = keys, values
         self.write = write
         self.bias = bias
 
-    def __call__(self, k, v):
+    def __call__(self, q, k, v):
+        return attend(q, *self.recall(k, v))
+
+    def recall(self, k, v):
         return self.write(self.keys, k), self.write(self.values, v), self.bias
 
 

@@ -23,7 +23,7 @@ def restore(session, path, variables, remedy='download the model again', matrice
         reader = tf.train.load_checkpoint(path)
         compare(path, reader, variables, matrices)
         tf.train.Saver(variables).restore(session, path)
-        load(session, reader, matrices)
+        load(session, path, reader, matrices)
     except tf.errors.ResourceExhaustedError as error:
         raise ValueError(f'not enough memory for the weights in {path}') from error
     except ValueError as error:
@@ -95,7 +95,12 @@ def name_weights(folder, name):
 
 def reason(error):
     """What TensorFlow says of an error, without where in the graph, which may come before it."""
-    lines = [line for line in error.message.splitlines() if line and '[[' not in line]
+    # It takes a full disk for lack of memory, and hints at what helps there.
+    lines = [
+        line
+        for line in error.message.splitlines()
+        if line and '[[' not in line and not line.startswith('Hint: ')
+    ]
     return lines[-1].split('; ')[-1]  # a file's name may come first
 
 

@@ -1,7 +1,7 @@
-"""Weight matrices in another dtype than float32: how they are stored, loaded and multiplied.
+"""Weights that know how they are used: in bfloat16 and int8, or by kernels that do several things.
 
 model.py asks tf.get_variable for its weights; `stored_as` is a getter that gives it one of these
-for each matrix, and float32 variables for the rest. So one forward pass serves all dtypes.
+for matrices and gains, and float32 variables for the rest. So one forward pass serves all dtypes.
 
 Shapes: N rows of activations, K inputs and M outputs of a matrix. The token embedding is [M, K]:
 V outputs, and its rows are what tokens are embedded as; the others are [K, M].
@@ -13,20 +13,25 @@ import os
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from tensorflow.python.framework import kernels, op_def_library
+from tensorflow.python.framework import op_def_library
 
+import model
+import quantized_file
+from fused_kernels import gelu_of_product, has_fused_kernels, has_kernel, layer_norm
 from tf_session import session_config
 
 LARGEST = 127  # of an int8 whose range is symmetric
 LEAST = 1e-30  # divides where a row is all zeros
 OUTPUTS_AT_ONCE = 256  # are quantized by a thread, for little memory beside the result
+WORTH_KEEPING = 2**26  # weights; fewer are quantized about as fast as they are read
 LOADED_AT_ONCE = 2**25  # bytes that are set by one run of the session: each takes 20 ms to prepare
 
 
-def stored_as(dtype):
-    """Return a getter for tf.variable_scope, and a dict of the matrices that it will have made.
+def stored_as(dtype, large_products=False):
+    """Return a getter for tf.variable_scope, and a dict of the matrices that `load` has to set.
 
-    dtype: 'bfloat16' or 'int8'; with 'float32' there are none, and the getter is None.
+    dtype: one of settings.DTYPES; float32 matrices are variables, which a checkpoint sets itself.
+    large_products: whether the matrices are to be multiplied with hundreds of positions at a time.
     """
     matrices = {}
     kinds = {
@@ -37,19 +42,54 @@ def stored_as(dtype):
         'int8': {'w': Int8Matrix, 'wte': Int8Matrix},
     }[dtype]
 
+    fused = {}
+    if large_products and has_fused_kernels():
+        fused = {'g': FusedGain} | ({'w': FusedMatrix} if dtype == 'float32' else {})
+
     def getter(getter, name, shape=None, *args, **kwargs):
-        kind = kinds.get(name.split('/')[-1])
-        if kind is None:
-            return getter(name, shape, *args, **kwargs)
+        last = name.split('/')[-1]
+        if last not in kinds:
+            variable = getter(name, shape, *args, **kwargs)
+            return fused[last](variable) if last in fused else variable
         if name not in matrices:
-            matrices[name] = kind(name, shape)
+            matrices[name] = kinds[last](name, shape)
         return matrices[name]
 
-    return (getter if kinds else None), matrices
+    return getter, matrices
+
+
+class FusedGain:
+    """The gain [n] of a norm that is one kernel."""
+
+    def __init__(self, variable):
+        self.values = variable
+
+    def norm(self, x, b, epsilon):
+        return layer_norm(x, self.values, b, epsilon)
+
+
+class FusedMatrix:
+    """A float32 variable [1, K, M] whose product, bias and GELU are one kernel."""
+
+    def __init__(self, variable):
+        self.values = tf.squeeze(variable, axis=0)
+
+    def product(self, x):
+        return tf.matmul(x, self.values)
+
+    def layer(self, x, b, activation):
+        if activation is model.gelu:
+            return gelu_of_product(x, self.values, b)
+        return activation(self.product(x) + b)
 
 
 class Matrix:
-    """What matrices of all kinds have in common; `name` and `shape` are those in checkpoints."""
+    """What matrices of other dtypes have in common; name and shape are those in checkpoints.
+
+    A subclass makes `variables`, and from the float32 weights the `arrays` that belong in them.
+    """
+
+    worth_keeping = False  # the arrays, in a file
 
     def __init__(self, name, shape):
         self.name = name
@@ -59,6 +99,9 @@ class Matrix:
         self.n_outputs = self.matrix_shape[0 if self.transposed else 1]
         with tf.control_dependencies(None):  # outside of loops
             self.make()
+
+    def layer(self, x, b, activation):
+        return activation(self.product(x) + b)
 
     def variable(self, shape, dtype):
         return tf.Variable(
@@ -72,12 +115,12 @@ class Bfloat16Matrix(Matrix):
     """The upper half of each float32, 8 bits of precision; so are what it is multiplied with."""
 
     def make(self):
-        self.stored = self.variable(self.matrix_shape, tf.bfloat16)
-        self.values = self.stored.read_value()
+        stored = self.variable(self.matrix_shape, tf.bfloat16)
+        self.variables = [stored]
+        self.values = stored.read_value()
 
-    def assignments(self, values):
-        values = values.reshape(self.matrix_shape)
-        return [(self.stored, values.astype(tf.bfloat16.as_numpy_dtype))]
+    def arrays(self, values):
+        return [values.reshape(self.matrix_shape).astype(tf.bfloat16.as_numpy_dtype)]
 
     def product(self, x):
         return tf.cast(tf.matmul(tf.cast(x, tf.bfloat16), self.values), tf.float32)
@@ -89,20 +132,22 @@ class Int8Matrix(Matrix):
     Both scales are symmetric and take the largest magnitude to 127. Sums are exact, in int32.
     """
 
+    worth_keeping = True
+
     def make(self):
-        self.stored = self.variable(self.matrix_shape, tf.int8)
-        self.stored_scales = self.variable([self.n_outputs], tf.float32)
-        self.values = self.stored.read_value()
-        self.scales = self.stored_scales.read_value()
+        stored = self.variable(self.matrix_shape, tf.int8)
+        stored_scales = self.variable([self.n_outputs], tf.float32)
+        self.variables = [stored, stored_scales]
+        self.values = stored.read_value()
+        self.scales = stored_scales.read_value()
         # What the kernel asks for; nothing of it is computed where it is not used.
         self.most = self.scales * LARGEST
         self.least = -self.most
         self.bias = tf.zeros([self.n_outputs])
         self.quantized = tf.bitcast(self.values, tf.qint8)
 
-    def assignments(self, values):
-        quantized, scales = quantize(values.reshape(self.matrix_shape), self.transposed)
-        return [(self.stored, quantized), (self.stored_scales, scales)]
+    def arrays(self, values):
+        return quantize(values.reshape(self.matrix_shape), self.transposed)
 
     def rows(self, ids):
         rows = tf.cast(tf.gather(self.values, ids), tf.float32)
@@ -153,23 +198,52 @@ class Int8Matrix(Matrix):
         return product
 
 
-def load(session, reader, matrices):
-    """Set matrices from the float32 weights that a checkpoint's reader gives by their names."""
-    waiting, size = [], 0
+def load(session, path, reader, matrices):
+    """Set matrices from the checkpoint at `path`, whose reader gives weights by their names.
+
+    What takes long to make comes from a file beside the checkpoint, once there is one.
+    """
+    size = sum(matrix.shape.num_elements() for matrix in matrices if matrix.worth_keeping)
+    if size < WORTH_KEEPING:
+        assign(session, ((m, m.arrays(reader.get_tensor(m.name))) for m in matrices))
+        return
+    try:
+        with quantized_file.reading(path) as arrays:
+            assign(session, ((matrix, arrays(matrix.name)) for matrix in matrices))
+    except quantized_file.UNREADABLE:
+        writer = quantized_file.Writer(path)
+        try:
+            assign(session, made(reader, matrices, writer))
+        except BaseException:
+            writer.abandon()
+            raise
+        writer.finish()
+
+
+def made(reader, matrices, writer):
+    """Yield matrices with their arrays, which are handed to a writer, too."""
     for matrix in matrices:
-        assignments = matrix.assignments(reader.get_tensor(matrix.name))
-        waiting += assignments
-        size += sum(values.nbytes for _, values in assignments)
+        arrays = matrix.arrays(reader.get_tensor(matrix.name))
+        writer.add(matrix.name, arrays)
+        yield matrix, arrays
+
+
+def assign(session, pairs):
+    """Set the variables of matrices: pairs of a Matrix and its arrays, read as they are needed."""
+    waiting, size = [], 0
+    for matrix, arrays in pairs:
+        waiting += zip(matrix.variables, arrays, strict=True)
+        size += sum(values.nbytes for values in arrays)
         if size > LOADED_AT_ONCE:
-            assign(session, waiting)
+            initialize(session, waiting)
             waiting, size = [], 0
-    assign(session, waiting)
+    initialize(session, waiting)
 
 
-def assign(session, assignments):
+def initialize(session, pairs):
     """Set variables: list of (variable, NumPy array)."""
-    feed = {variable.initializer.inputs[1]: values for variable, values in assignments}
-    session.run([variable.initializer for variable, _ in assignments], feed)
+    feed = {variable.initializer.inputs[1]: values for variable, values in pairs}
+    session.run([variable.initializer for variable, _ in pairs], feed)
 
 
 def quantize(values, transposed):
@@ -193,11 +267,7 @@ def quantize(values, transposed):
 @functools.cache
 def has_int8_kernel():
     """Whether products of int8 run as such: TensorFlow for x86 processors with VNNI can, no GPU."""
-    if tf.config.list_physical_devices('GPU'):
-        return False
-    if os.environ.get('TF_ENABLE_ONEDNN_OPTS', '').lower() in ('0', 'false'):
-        return False
-    return bool(kernels.get_registered_kernels_for_op('_QuantizedMatMul').kernel) and is_exact()
+    return has_kernel('_QuantizedMatMul') and is_exact()
 
 
 def is_exact():
@@ -210,7 +280,7 @@ def is_exact():
     try:
         with tf.Graph().as_default(), tf.Session(config=session_config()) as session:
             matrix = Int8Matrix('w', ones.shape)
-            assign(session, matrix.assignments(ones))
+            assign(session, [(matrix, matrix.arrays(ones))])
             product = session.run(matrix.kernel(tf.fill([1, 64], tf.constant(LARGEST, tf.int8))))
     except tf.errors.OpError:
         return False

@@ -45,6 +45,8 @@ def norm(x, scope, *, axis=-1, epsilon=1e-5):
         n_state = x.shape[-1].value
         g = tf.get_variable('g', [n_state], initializer=tf.ones_initializer())
         b = tf.get_variable('b', [n_state], initializer=tf.zeros_initializer())
+        if not tf.is_tensor(g) and axis == -1:  # a gain that knows how to normalise (matrices.py)
+            return g.norm(x, b, epsilon)
         wide = tf.cast(x, tf.float32)
         centred = wide - tf.reduce_mean(wide, axis=axis, keepdims=True)
         variance = tf.reduce_mean(tf.square(centred), axis=axis, keepdims=True)
@@ -97,17 +99,23 @@ def rows(w, ids):
     return tf.gather(w, ids) if tf.is_tensor(w) else w.rows(ids)
 
 
-def conv1d(x, scope, nf, *, w_init_stdev=0.02):
-    """A linear layer, [..., nx] -> [..., nf]; the 2019 code saw it as a convolution of width 1."""
+def conv1d(x, scope, nf, *, w_init_stdev=0.02, activation=None):
+    """A linear layer, [..., nx] -> [..., nf]; the 2019 code saw it as a convolution of width 1.
+
+    activation: a function of its outputs, one by one, that a matrix may have in its product.
+    """
     with tf.variable_scope(scope):
         nx = x.shape[-1].value
         initializer = tf.random_normal_initializer(stddev=w_init_stdev)
         w = tf.get_variable('w', [1, nx, nf], initializer=initializer)
         b = tf.get_variable('b', [nf], initializer=tf.zeros_initializer())
-        c = product(tf.reshape(x, [-1, nx]), w)
+        rows = tf.reshape(x, [-1, nx])
+        if activation and not tf.is_tensor(w):
+            return reshape_like(w.layer(rows, b, activation), x, 1, [nf])
         # The bias is added behind the reshape: next to the product the two become one fused
         # kernel where TensorFlow rewrites graphs, which is slower for a single position.
-        return reshape_like(c, x, 1, [nf]) + b
+        c = reshape_like(product(rows, w), x, 1, [nf]) + b
+        return activation(c) if activation else c
 
 
 def attention_mask(nd, ns, *, dtype):
@@ -133,13 +141,10 @@ def mask_bias(mask, dtype):
 def recall(past, k, v):
     """All keys and values that new positions attend to, and the bias that hides future ones.
 
-    past: None; or a tensor [B, 2, H, T - S, D] of earlier keys and values; or a function of (k, v)
-        with the result of this one, which remembers in its own way (cache.py).
+    past: None, or a tensor [B, 2, H, T - S, D] of earlier keys and values.
     k, v: [B, H, S, D] of the new positions.
     Returns [B, H, T, D], [B, H, T, D] and a bias that broadcasts to [B, H, S, T].
     """
-    if callable(past):
-        return past(k, v)
     n_new = shape_list(k)[-2]
     if past is not None:
         past_k, past_v = tf.unstack(past, axis=1)
@@ -184,7 +189,9 @@ def attend_once(q, k, v, bias):
 def attn(x, scope, n_state, *, past, hparams):
     """Masked multi-head self-attention.
 
-    past: what `recall` takes. Returns x's successor and the new keys and values [B, 2, H, S, D].
+    past: what `recall` takes; or a function of (q, k, v) with the result of `attend`, which
+        remembers in its own way (cache.py).
+    Returns x's successor and the new keys and values [B, 2, H, S, D].
     """
 
     def split_heads(c):
@@ -197,14 +204,14 @@ def attn(x, scope, n_state, *, past, hparams):
 
     with tf.variable_scope(scope):
         q, k, v = split_heads(conv1d(x, 'c_attn', n_state * 3))
-        a = merge_heads(attend(q, *recall(past, k, v)))
-        return conv1d(a, 'c_proj', n_state), tf.stack([k, v], axis=1)
+        a = past(q, k, v) if callable(past) else attend(q, *recall(past, k, v))
+        return conv1d(merge_heads(a), 'c_proj', n_state), tf.stack([k, v], axis=1)
 
 
 def mlp(x, scope, n_state, *, hparams):
     """The position-wise feed-forward layer, n_state wide inside."""
     with tf.variable_scope(scope):
-        h = gelu(conv1d(x, 'c_fc', n_state))
+        h = conv1d(x, 'c_fc', n_state, activation=gelu)
         return conv1d(h, 'c_proj', x.shape[-1].value)
 
 
@@ -251,7 +258,7 @@ def model(
 
     X: int32 [B, S].
     past: None, or the `present` of earlier positions [B, L, 2, H, T, D]; or L functions, one a
-        layer, as `recall` takes them: then `positions` must be given.
+        layer, as `attn` takes them: then `positions` must be given.
     positions: int32 [B, S], each below n_ctx; None counts on from `past`.
     last_only: compute the logits of the last position only, as samplers want them.
     layer: `block`, or another function with its arguments and result.

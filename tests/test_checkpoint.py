@@ -157,3 +157,14 @@ with Engine('124M', {models_dir!r}) as engine:
     engine.generate([[1]], Settings(length=2))
 print(peak() - before)
 """
+
+
+def test_a_full_disk_is_not_taken_for_lack_of_memory():
+    message = (
+        "Graph execution error:\n\nDetected at node 'save/SaveV2' defined at:\n"
+        "Node: 'save/SaveV2'\nx.data-00000-of-00001.tempstate99; No space left on device\n"
+        '\t [[{{node save/SaveV2}}]]\nHint: If you want to see a list of allocated tensors when '
+        'OOM happens, add report_tensor_allocations_upon_oom to RunOptions.'
+    )
+    error = tf.errors.ResourceExhaustedError(None, None, message)
+    assert checkpoint.reason(error) == 'No space left on device'

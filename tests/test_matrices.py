@@ -34,7 +34,7 @@ def in_session(kind, name, values, ask):
     with tf.Graph().as_default(), tf.Session() as session:
         matrix = kind(name, values.shape)
         answer = ask(matrix)
-        matrices.assign(session, matrix.assignments(values))
+        matrices.assign(session, [(matrix, matrix.arrays(values))])
         return session.run(answer)
 
 
@@ -115,7 +115,7 @@ import model
 from matrices import Int8Matrix, assign
 with tf.Session() as session:
     matrix = Int8Matrix('w', [1, 64, 16])
-    assign(session, matrix.assignments(np.ones([1, 64, 16], np.float32)))
+    assign(session, [(matrix, matrix.arrays(np.ones([1, 64, 16], np.float32)))])
     print(*session.run(matrix.product(tf.ones([1, 64])))[0])
 """
 

@@ -340,7 +340,7 @@ class CountingModel:
 
         for memory in past:
             state = tf.zeros([tf.shape(X)[0], hparams.n_head, tf.shape(X)[1], 2])
-            memory(state, state)
+            memory(state, state, state)
         with tf.control_dependencies([tf.py_func(count, [], tf.int32)]):
             logits = 100 * tf.one_hot(X[:, -1:] + 1, hparams.n_vocab)
         return {'logits': logits}

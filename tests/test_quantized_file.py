@@ -1,0 +1,182 @@
+"""int8 weights kept in a file: made once, and again where the file is not right."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from conftest import ROOT
+
+import checkpoint
+import matrices
+import quantized_file
+from file_lock import lock
+
+NAMES = 'a/w', 'b/w'
+
+
+def write_checkpoint(path, seed):
+    values = np.random.default_rng(seed).normal(size=[len(NAMES), 1, 24, 32])
+    with tf.Graph().as_default(), tf.Session() as session:
+        variables = [
+            tf.get_variable(name, initializer=each.astype(np.float32))
+            for name, each in zip(NAMES, values, strict=True)
+        ]
+        session.run(tf.global_variables_initializer())
+        checkpoint.write(checkpoint.saver(variables), session, path)
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    monkeypatch.setattr(matrices, 'WORTH_KEEPING', 1)
+    path = str(tmp_path / 'model.ckpt')
+    write_checkpoint(path, seed=0)
+    return path
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The shapes that are quantized, as it happens."""
+    made = []
+    real = matrices.quantize
+
+    def quantize(values, transposed):
+        made.append(values.shape)
+        return real(values, transposed)
+
+    monkeypatch.setattr(matrices, 'quantize', quantize)
+    return made
+
+
+def load(path):
+    """What int8 matrices hold after they were loaded."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        loaded = [matrices.Int8Matrix(name, [1, 24, 32]) for name in NAMES]
+        matrices.load(session, path, tf.train.load_checkpoint(path), loaded)
+        return [session.run(matrix.variables) for matrix in loaded]
+
+
+def same(some, others):
+    return all(
+        np.array_equal(one, other)
+        for pair in zip(some, others, strict=True)
+        for one, other in zip(*pair, strict=True)
+    )
+
+
+def kept(path):
+    return sorted(name for name in os.listdir(os.path.dirname(path)) if '.int8' in name)
+
+
+def test_weights_are_quantized_once(path, made):
+    first = load(path)
+    assert made == [(24, 32)] * 2 and kept(path) == ['model.ckpt.int8']
+    assert same(first, load(path)) and len(made) == 2
+
+
+def test_other_weights_are_quantized_again(path, made):
+    first = load(path)
+    write_checkpoint(path, seed=1)
+    second = load(path)
+    assert len(made) == 4 and not same(first, second)
+    assert same(second, load(path)) and len(made) == 4
+
+
+def test_weights_that_another_version_quantized_are_quantized_again(path, made, monkeypatch):
+    load(path)
+    monkeypatch.setattr(quantized_file, 'FORMAT', quantized_file.FORMAT + 1)
+    load(path)
+    assert len(made) == 4
+
+
+def flip(content, place):
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    'damage',
+    [
+        lambda content: b'',
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-1],
+        lambda content: flip(content, 300),
+        lambda content: flip(content, len(content) // 2),
+        lambda content: content.replace(b'b/w/1.npy', b'b/w/2.npy'),
+        lambda content: content.replace(b'b/w/', b'c/w/'),
+    ],
+    ids=['empty', 'half', 'short', 'array', 'middle', 'number', 'name'],
+)
+def test_a_damaged_file_is_made_again(path, made, damage):
+    first = load(path)
+    with open(path + '.int8', 'rb') as file:
+        content = file.read()
+    damaged = damage(content)
+    assert damaged != content
+    with open(path + '.int8', 'wb') as file:
+        file.write(damaged)
+    assert same(first, load(path)) and len(made) == 4
+    with open(path + '.int8', 'rb') as file:
+        assert file.read() != damaged
+    assert same(first, load(path)) and len(made) == 4
+
+
+def test_small_models_keep_nothing(path, monkeypatch):
+    monkeypatch.setattr(matrices, 'WORTH_KEEPING', 2 * 24 * 32 + 1)
+    load(path)
+    assert kept(path) == []
+
+
+def test_only_one_process_writes(path, made):
+    with open(path + '.int8.new', 'wb') as other:
+        lock(other)
+        other.write(bytes(100_000))
+        other.flush()
+        load(path)
+        assert os.path.getsize(other.name) == 100_000 and not os.path.exists(path + '.int8')
+    load(path)  # after it was killed
+    assert kept(path) == ['model.ckpt.int8'] and len(made) == 4
+    load(path)
+    assert len(made) == 4
+
+
+def test_where_nothing_can_be_written_nothing_is(path):
+    os.mkdir(path + '.int8.new')
+    first = load(path)
+    os.rmdir(path + '.int8.new')
+    assert kept(path) == [] and same(first, load(path))
+
+
+def test_an_interruption_leaves_nothing(path, monkeypatch):
+    def interrupted(values, transposed):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(matrices, 'quantize', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load(path)
+    assert kept(path) == []
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='limits on files are of POSIX')
+@pytest.mark.parametrize('limit', [100, 2500])
+def test_a_full_disk_is_not_the_models_fault(path, limit):
+    """Files may grow to `limit` bytes only, which ends writing at different places."""
+    code = f"""
+        import resource, signal
+        import matrices, test_quantized_file
+        matrices.WORTH_KEEPING = 1
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+        print(len(test_quantized_file.load({path!r})))
+    """
+    answer = subprocess.run(
+        [sys.executable, '-c', textwrap.dedent(code)],
+        env=os.environ | {'PYTHONPATH': os.pathsep.join(map(str, (ROOT / 'src', ROOT / 'tests')))},
+        stdout=subprocess.PIPE,
+        encoding='utf-8',
+        check=True,
+    )
+    assert answer.stdout == '2\n'
+    assert kept(path) == []
