@@ -118,7 +118,8 @@ def ours(sizes, dtype, batch_size, window):
         dropout=0.0,
         dtype=dtype,
     )
-    trainer = Trainer(HParams(**sizes), plan, Group(None, 0, session_config()), None)
+    group = Group(None, 0, session_config(large_products=True))
+    trainer = Trainer(HParams(**sizes), plan, group, None)
     numbers = itertools.count(1)
     ones = np.ones([batch_size, window], np.float32)
     return {

@@ -22,7 +22,7 @@ def attend_in_parts(q, k, v, bias):
     q, k, v: [B, H, S, D].  bias: [B, 1, S, S], which hides what is behind a position and may hide
         more.
     """
-    n = model.shape_list(q)[2]
+    n = tf.shape(q)[2]
     attend = fused_kernels.attend if has_fused_kernels() else model.attend
 
     def part(i):

@@ -1,5 +1,6 @@
 """Restoring checkpoints strictly: every variable by its name, nothing missing, nothing extra."""
 
+import contextlib
 import glob
 import os
 
@@ -70,7 +71,8 @@ def write(saver, session, path):
 def remove(path):
     """Remove a checkpoint, and what is left of one that was being written."""
     for name in files_of(path):
-        os.remove(name)
+        with contextlib.suppress(FileNotFoundError):  # a file of int8 weights comes by itself
+            os.remove(name)
 
 
 def files_of(path):

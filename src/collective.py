@@ -49,7 +49,8 @@ class Group:
         collectives need. It decides about this process's devices: open no session before.
     start_timeout: seconds to wait until all workers are there.
     timeout: seconds that `run` may take; None sets no limit, since waiting for the others counts
-        and one of them may be validating for days. A worker that has gone is noticed in any case.
+        and one of them may be validating for days. A worker that has gone is noticed in any case,
+        one that hangs is waited for.
     communication: 'nccl' (between GPUs; CPUs use the ring in any case) or 'ring'.
     Raises ValueError if the arguments do not fit together, differ between workers, the port is
     taken, or a worker does not come.

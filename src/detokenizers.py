@@ -47,7 +47,8 @@ def wikitext(text):
     Lost: on which side of ' and " the space was, where more than one reading is possible (a ' after
     an s is taken for a possessive unless a quotation is open, the rest for quotations; a " opens
     and closes by turns within a line); whether there were spaces around / and dashes (none between
-    numbers, else both stay), in I/O or AT&T; a word behind <unk>; repeated spaces.
+    numbers, else both stay), in I/O or AT&T; the space behind a colon between numbers (there is
+    none, as in 10:30); a word behind <unk>; repeated spaces.
     """
     return '\n'.join(wikitext_line(line.split()) for line in text.split('\n'))
 
@@ -74,7 +75,7 @@ def ptb(line):
 def one_billion(line):
     """A line of the One Billion Word Benchmark, with its punctuation close to the words.
 
-    Lost: what `wikitext` cannot tell either of quotation marks, slashes and dashes.
+    Lost: what `wikitext` cannot tell either of quotation marks, slashes, dashes, colons.
     """
     return ''.join(pieces(line.split()))
 

@@ -11,6 +11,7 @@ which takes half as long again where it is not fused: in training, and for few p
 
 import functools
 import os
+import platform
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -71,6 +72,8 @@ def attend(q, k, v, bias):
 
 def has_kernel(operation):
     """Whether TensorFlow runs an operation by oneDNN: its wheels for x86 processors, no GPU."""
+    if platform.machine().lower() not in ('x86_64', 'amd64'):
+        return False
     if tf.config.list_physical_devices('GPU'):
         return False
     if os.environ.get('TF_ENABLE_ONEDNN_OPTS', '').lower() in ('0', 'false'):
@@ -82,22 +85,30 @@ def has_kernel(operation):
 def has_fused_kernels():
     """Whether all kernels are there and compute what model.py says: they are tried once.
 
-    So a researcher's other `gelu`, `norm` or `attend` is what runs. The session is configured as
-    all are, since the first one makes the threads of the process.
+    So a researcher's other `gelu`, `norm`, `conv1d` or `attend` is what runs. The threads of the
+    process are those of its first session: let `session_config` decide before.
     """
     if not all(map(has_kernel, ('_FusedMatMul', '_MklFusedBatchMatMulV2', '_MklLayerNorm'))):
         return False
     numbers = np.linspace(-2, 3, 256, dtype=np.float32).reshape(16, 16)
     try:
         with tf.Graph().as_default(), tf.Session(config=session_config()) as session:
-            x = tf.constant(numbers)
-            heads, g, b, epsilon = x[None, None], tf.ones([16]), tf.zeros([16]), 1e-5
+            x, heads = tf.constant(numbers), tf.constant(numbers[None, None])
+            weights = {'w': x[None, ::-1], 'b': x[3], 'g': x[9] - 1}
+
+            def getter(getter, name, *arguments, **more):
+                return weights[name.split('/')[-1]]
+
+            with tf.variable_scope('', custom_getter=getter):
+                layer = model.conv1d(x, 'layer', 16, activation=model.gelu)
+                norm = model.norm(x, 'norm', epsilon=1e-5)
+            w, b, g = weights['w'][0], weights['b'], weights['g']
             pairs = [
-                (gelu_of_product(x, x, x[0]), model.gelu(tf.matmul(x, x) + x[0])),
-                (layer_norm(x, g, b, epsilon), model.norm(x, 'norm', epsilon=epsilon)),
+                (gelu_of_product(x, w, b), layer),
+                (layer_norm(x, g, b, 1e-5), norm),
                 (attend(heads, heads, heads, heads), model.attend(heads, heads, heads, heads)),
             ]
-            session.run(tf.global_variables_initializer())
             return all(np.allclose(*pair, rtol=1e-4, atol=1e-4) for pair in session.run(pairs))
-    except (tf.errors.OpError, RuntimeError, TypeError):  # unknown, or with other attributes
+    # An operation that is unknown, has other attributes or other shapes.
+    except (tf.errors.OpError, RuntimeError, TypeError, ValueError):
         return False

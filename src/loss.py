@@ -8,6 +8,8 @@ of positions at a time is turned into logits, losses and, for training, gradient
 
 import tensorflow.compat.v1 as tf
 
+from likelihoods import logprobs_of
+
 LOGITS_AT_ONCE = 2**26  # numbers: 256 MB, enough that the products are at their quickest
 
 
@@ -22,7 +24,9 @@ def token_losses(outputs, targets):
     for rows in slices(targets, outputs['wte']):
         with tf.control_dependencies(losses[-1:]):
             h = tf.identity(hidden[rows])
-        losses.append(cross_entropy(h, outputs['wte'], targets_of[rows])[0])
+        logits = logits_of(h, outputs['wte'])
+        # The operation that cross_entropy takes makes gradients, too, and takes longer.
+        losses.append(-logprobs_of(logits, tf.nn.softmax(logits), targets_of[rows]))
     return tf.reshape(tf.concat(losses, axis=0), targets.shape)
 
 
@@ -73,7 +77,13 @@ def slices(targets, wte):
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
+def logits_of(h, wte):
+    """float32 [n, V] of hidden states [n, E]."""
+    return tf.cast(tf.matmul(h, wte, transpose_b=True), tf.float32)
+
+
 def cross_entropy(h, wte, targets):
     """Losses float32 [n] of hidden states [n, E], and their gradients by the logits [n, V]."""
-    logits = tf.cast(tf.matmul(h, wte, transpose_b=True), tf.float32)
-    return tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=targets)
+    return tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
+        features=logits_of(h, wte), labels=targets
+    )

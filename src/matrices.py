@@ -59,19 +59,20 @@ def stored_as(dtype, large_products=False):
 
 
 class FusedGain:
-    """The gain [n] of a norm that is one kernel."""
+    """The gain [n] of a norm that is one kernel; elsewhere TensorFlow takes it for the variable."""
 
     def __init__(self, variable):
-        self.values = variable
+        self.variable = variable
 
     def norm(self, x, b, epsilon):
-        return layer_norm(x, self.values, b, epsilon)
+        return layer_norm(x, tf.convert_to_tensor(self.variable), b, epsilon)
 
 
 class FusedMatrix:
-    """A float32 variable [1, K, M] whose product, bias and GELU are one kernel."""
+    """A float32 variable [1, K, M] whose product, bias and GELU are one kernel; as FusedGain."""
 
     def __init__(self, variable):
+        self.variable = variable
         self.values = tf.squeeze(variable, axis=0)
 
     def product(self, x):
@@ -81,6 +82,12 @@ class FusedMatrix:
         if activation is model.gelu:
             return gelu_of_product(x, self.values, b)
         return activation(self.product(x) + b)
+
+
+tf.register_tensor_conversion_function(
+    (FusedGain, FusedMatrix),
+    lambda weight, dtype, name, as_ref: tf.convert_to_tensor(weight.variable, dtype, name),
+)
 
 
 class Matrix:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -18,7 +19,11 @@ from file_lock import lock
 SUFFIX = '.int8'
 FORMAT = 1  # to be raised when weights are quantized in another way
 SOURCE = 'source'  # the member that says what the others were made of
-UNREADABLE = OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile
+# What damage at different places ends in; RuntimeError is for a "password" or another version.
+UNREADABLE = (
+    *(OSError, ValueError, KeyError, EOFError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 def source(path):
@@ -66,6 +71,8 @@ class Writer:
             return
         try:
             lock(self.file)
+            if not os.path.samestat(os.fstat(self.file.fileno()), os.stat(self.new)):
+                raise FileExistsError  # another process has just let its file appear
             self.file.truncate(0)  # what a process that was killed may have left
             self.archive = zipfile.ZipFile(self.file, 'w')
         except OSError:
@@ -89,13 +96,18 @@ class Writer:
         try:
             self.archive.writestr(SOURCE, source(self.path))
             self.archive.close()
-            self.file.close()
+            self.file.flush()
+            if os.name == 'nt':  # where an open file cannot be renamed; elsewhere it stays locked
+                self.file.close()
             os.replace(self.new, self.path + SUFFIX)
+            self.file.close()
         except OSError:
             self.abandon()
 
     def abandon(self):
         """Leave nothing."""
+        if not self.archive:
+            return
         for step in (self.archive.close, self.file.close, lambda: os.remove(self.new)):
             with contextlib.suppress(OSError):
                 step()

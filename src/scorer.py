@@ -15,6 +15,7 @@ import tensorflow.compat.v1 as tf
 
 import model
 from attend_in_parts import attend_in_parts
+from likelihoods import entropies_of, logprobs_of, ranks_of
 from model_session import ModelSession
 from scored_rows import OWNER, PLACE, SLOT, TARGET, batches, filled, row_of, shared_rows, width_of
 from scored_windows import Scores, Window, joined, windows_of
@@ -23,7 +24,6 @@ from tf_session import memory_for
 
 TOKENS_AT_ONCE = 1024
 POSITIONS_AT_ONCE = 512  # whose logits are there together: 103 MB for 50,257 tokens
-TINY = 1e-30  # a probability whose logarithm would lack digits, or be infinite
 BATCHES_IN_POOL = 64  # are sorted by length together
 
 
@@ -291,43 +291,3 @@ def scores_of(logits, targets):
     return Scores(
         logprobs_of(logits, p, targets), ranks_of(logits, targets), entropies_of(logits, p)
     )
-
-
-def logprobs_of(logits, p, targets):
-    """float32 [N]; p: the softmax of logits."""
-    likelihoods = tf.gather(p, targets[:, None], batch_dims=1)[:, 0]
-    tiny = likelihoods < TINY
-
-    def with_tiny():
-        chosen = tf.gather(logits, targets[:, None], batch_dims=1)
-        highest, normaliser = normalised(logits, p)
-        return tf.where(tiny, (chosen - highest)[:, 0] - normaliser, tf.math.log(likelihoods))
-
-    logprobs = tf.cond(tf.reduce_any(tiny), with_tiny, lambda: tf.math.log(likelihoods))
-    return tf.minimum(logprobs, 0)
-
-
-def normalised(logits, p):
-    """The highest logits [N, 1], and the logarithm of what normalises logits below these [N].
-
-    The largest of a softmax is not below 1 / V: it tells the normaliser without loss.
-    """
-    return tf.reduce_max(logits, axis=1, keepdims=True), -tf.math.log(tf.reduce_max(p, axis=1))
-
-
-def ranks_of(logits, targets):
-    """int32 [N]: 1 for the likeliest token; of equally likely ones lower ids come first."""
-    chosen = tf.gather(logits, targets[:, None], batch_dims=1)
-    ids = tf.range(tf.shape(logits)[1])
-    before = tf.logical_or(
-        logits > chosen, tf.logical_and(tf.equal(logits, chosen), ids < targets[:, None])
-    )
-    return 1 + tf.reduce_sum(tf.cast(before, tf.int32), axis=1)
-
-
-def entropies_of(logits, p):
-    """float32 [N], in nats; p: the softmax of logits."""
-    highest, normaliser = normalised(logits, p)
-    dot = tf.raw_ops.BatchMatMulV3
-    mean = dot(x=p[:, None], y=(logits - highest)[:, :, None], Tout=tf.float32)[:, 0, 0]
-    return tf.maximum(normaliser - mean, 0)

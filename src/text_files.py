@@ -82,9 +82,10 @@ def pieces(document):
 
 
 class TextFile:
-    """The document in a file, read each time that it is asked for and never held as a whole.
+    """The document in a file, read each time that it is asked for and not held as a whole.
 
-    Iterating gives pieces of about BLOCK_BYTES, cut where a word ends anyway (see encoder.chunks).
+    Iterating gives pieces of about BLOCK_BYTES, cut where a word ends anyway (see encoder.chunks);
+    a text without white space is one piece.
     """
 
     def __init__(self, path):

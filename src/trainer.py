@@ -12,6 +12,7 @@ import loss
 import model
 import optimizer
 from engine import Engine
+from matrices import stored_as
 from recompute import recomputed_block
 from tf_session import SessionOwner, memory_for
 
@@ -22,7 +23,8 @@ class Trainer(SessionOwner):
     """Trains a model in a graph and a session of its own; use it in a `with` block.
 
     hparams: HParams.  plan: training_plan.TrainingPlan.
-    group: collective.Group of the processes that train together, made with session_config().
+    group: collective.Group of the processes that train together, made with
+        session_config(large_products=True).
     encoder: the tokenizer, for samples from `engine`; None if none are wanted.
     weights, slots: checkpoints (paths without endings) to start from; None starts from scratch.
     remedy: what a user can do if they are damaged, for the message.
@@ -62,7 +64,9 @@ class Trainer(SessionOwner):
         ):
             with dropping.dropout(self.plan.dropout, self.dropout_seed):
                 mean_loss, gradients = self._differentiate()
-        outputs = model.model(self.hparams, self.inputs, reuse=True)
+        getter, _ = stored_as('float32', large_products=True)
+        with tf.variable_scope('', custom_getter=getter):
+            outputs = model.model(self.hparams, self.inputs, reuse=True)
         losses = loss.token_losses(outputs, self.targets)
         self.validation = tf.reduce_sum(losses * self.weights)
 

@@ -69,24 +69,36 @@ def test_a_kernel_that_computes_something_else_is_not_used(monkeypatch, kernel):
     assert not fused_kernels.has_fused_kernels.__wrapped__()
 
 
+conv1d, norm = model.conv1d, model.norm
+
+
+def edited_norm(x, scope, **more):
+    with tf.variable_scope(scope):
+        g = tf.get_variable('g', [16])
+    return norm(x, scope, **more) * tf.sign(g)
+
+
 @needs_kernels
 @pytest.mark.parametrize(
     'name, other',
     [
         ('gelu', lambda x: x * tf.sigmoid(1.702 * x)),
         ('norm', lambda x, *scope, **more: x / tf.norm(x, axis=-1, keepdims=True)),
+        ('norm', edited_norm),
+        ('conv1d', lambda *arguments, **more: 1.01 * conv1d(*arguments, **more)),
         ('attend', lambda q, k, v, bias: tf.matmul(tf.matmul(q, k, transpose_b=True), v)),
     ],
-    ids=['gelu', 'norm', 'attend'],
+    ids=['gelu', 'norm', 'gain', 'conv1d', 'attend'],
 )
 def test_an_edited_model_is_not_overruled(monkeypatch, name, other):
     monkeypatch.setattr(model, name, other)
     assert not fused_kernels.has_fused_kernels.__wrapped__()
 
 
-def test_a_kernel_with_other_attributes_is_not_used(monkeypatch):
+@pytest.mark.parametrize('error', [TypeError, ValueError, RuntimeError])
+def test_a_kernel_with_other_attributes_is_not_used(monkeypatch, error):
     def other(*arguments):
-        raise TypeError('no argument found for attribute')
+        raise error('no argument found for attribute')
 
     monkeypatch.setattr(fused_kernels, 'layer_norm', other)
     assert not fused_kernels.has_fused_kernels.__wrapped__()
@@ -123,3 +135,20 @@ def test_a_layer_with_any_activation_is_what_the_plain_graph_computes(activation
             session.run(tf.global_variables_initializer())
             answers.append(session.run(y))
     np.testing.assert_allclose(*answers, rtol=1e-4, atol=1e-4)
+
+
+@needs_kernels
+def test_other_uses_of_weights_find_the_variables():
+    """As a researcher's own layer has them."""
+    getter, _ = matrices.stored_as('float32', large_products=True)
+    x = normal(2, 3, 4)
+    with tf.Graph().as_default(), tf.Session() as session:
+        with tf.variable_scope('', custom_getter=getter):
+            g = tf.get_variable('g', initializer=tf.constant(normal(4)))
+            w = tf.get_variable('w', initializer=tf.constant(normal(1, 4, 4)))
+        session.run(tf.global_variables_initializer())
+        scaled, product, g, w = session.run(
+            [tf.constant(x) * g + g, tf.matmul(x[:1], w), g.variable, w.variable]
+        )
+    np.testing.assert_allclose(scaled, x * g + g, rtol=1e-6)
+    np.testing.assert_allclose(product, x[:1] @ w, rtol=1e-5, atol=1e-6)

@@ -104,10 +104,24 @@ def flip(content, place):
         lambda content: content[:-1],
         lambda content: flip(content, 300),
         lambda content: flip(content, len(content) // 2),
+        lambda content: flip(content, content.rindex(b'PK\x01\x02') + 8),  # "encrypted"
+        lambda content: flip(content, content.rindex(b'PK\x01\x02') + 10),  # "compressed"
+        lambda content: content.replace(b'PK\x01\x02\x14\x03\x14', b'PK\x01\x02\x14\x03\x54'),
         lambda content: content.replace(b'b/w/1.npy', b'b/w/2.npy'),
         lambda content: content.replace(b'b/w/', b'c/w/'),
     ],
-    ids=['empty', 'half', 'short', 'array', 'middle', 'number', 'name'],
+    ids=[
+        'empty',
+        'half',
+        'short',
+        'array',
+        'middle',
+        'encrypted',
+        'method',
+        'version',
+        'number',
+        'name',
+    ],
 )
 def test_a_damaged_file_is_made_again(path, made, damage):
     first = load(path)
@@ -149,14 +163,28 @@ def test_where_nothing_can_be_written_nothing_is(path):
     assert kept(path) == [] and same(first, load(path))
 
 
-def test_an_interruption_leaves_nothing(path, monkeypatch):
+@pytest.mark.parametrize('writable', [True, False])
+def test_an_interruption_leaves_nothing(path, monkeypatch, writable):
     def interrupted(values, transposed):
         raise KeyboardInterrupt
 
+    if not writable:
+        os.mkdir(path + '.int8.new')
     monkeypatch.setattr(matrices, 'quantize', interrupted)
     with pytest.raises(KeyboardInterrupt):
         load(path)
-    assert kept(path) == []
+    assert kept(path) == [] if writable else ['model.ckpt.int8.new']
+
+
+def test_a_file_that_appears_meanwhile_is_not_written_to(path, monkeypatch):
+    """Another process lets go of the lock between our opening and locking the same file."""
+    new = open(path + '.int8.new', 'wb')
+    new.write(b'whole')
+    new.close()
+    monkeypatch.setattr(quantized_file, 'lock', lambda file: os.replace(new.name, path + '.int8'))
+    load(path)
+    with open(path + '.int8', 'rb') as file:
+        assert file.read() == b'whole'
 
 
 @pytest.mark.skipif(os.name == 'nt', reason='limits on files are of POSIX')

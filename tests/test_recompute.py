@@ -60,4 +60,6 @@ def peak(session, fetches):
 def test_less_is_kept_for_the_way_back(session):
     kept, recomputed = gradients(model.block), gradients(recomputed_block)
     session.run(tf.global_variables_initializer())
-    assert peak(session, recomputed) < 0.5 * peak(session, kept)
+    # A busy machine may run what frees memory later.
+    least = min(peak(session, recomputed) for _ in range(3))
+    assert least < 0.5 * min(peak(session, kept) for _ in range(3))

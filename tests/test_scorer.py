@@ -1,12 +1,10 @@
 import functools
-import math
 import shutil
 import types
 
 import numpy as np
 import numpy_gpt2
 import pytest
-import tensorflow.compat.v1 as tf
 from conftest import Reference, byte_encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -253,33 +251,6 @@ def test_next_tokens_are_the_likeliest_ones(demo, expected):
         last = expected(context)[-1]
         np.testing.assert_allclose(values, np.sort(last)[::-1][:5], rtol=0, atol=1e-4)
         np.testing.assert_allclose(values, last[of_ids], rtol=0, atol=1e-4)
-
-
-def test_of_equally_likely_tokens_lower_ids_come_first():
-    logits = np.float32([[1, 3, 1, 3, 1]])
-    with tf.Graph().as_default(), tf.Session() as session:
-        targets = tf.range(5)
-        logprobs, ranks, _ = session.run(scoring.scores_of(tf.tile(logits, [5, 1]), targets))
-    assert ranks.tolist() == [3, 1, 4, 2, 5]
-    total = 3 * math.e + 2 * math.e**3
-    chances = [math.e / total, math.e**3 / total] * 2 + [math.e / total]
-    np.testing.assert_allclose(np.exp(logprobs), chances, rtol=1e-6)
-
-
-def test_tokens_next_to_impossible_have_finite_scores_that_change_no_others():
-    logits = np.random.default_rng(0).normal(size=[32, 1000]).astype(np.float32)
-    logits[:, 0] = -300
-    with tf.Graph().as_default(), tf.Session() as session:
-        targets = tf.placeholder(tf.int32, [32])
-        logprobs = scoring.scores_of(tf.constant(logits), targets).logprobs
-        likely, mixed = (
-            session.run(logprobs, {targets: np.arange(first, first + 32)}) for first in (1, 0)
-        )
-        mixed_again = session.run(logprobs, {targets: [0, *range(2, 33)]})
-    wide = logits.astype(np.float64)
-    expected = wide - np.log(np.exp(wide).sum(axis=1, keepdims=True))
-    np.testing.assert_allclose(mixed, expected[range(32), range(32)], rtol=1e-6)
-    np.testing.assert_array_equal(mixed_again[1:], likely[1:])
 
 
 def test_totals_are_summed_in_float64():

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+import matrices
 from collective import Group
 from encoder import get_encoder
 from hparams import HParams
@@ -23,7 +24,7 @@ def new_trainer(byte_models):
         plan = {'batch_size': 2, 'window': 16, 'learning_rate': 1e-3, 'dropout': 0.0} | plan
         hparams = HParams(n_vocab=encoder.n_vocab, n_ctx=64, n_embd=32, n_head=2, n_layer=n_layer)
         plan = TrainingPlan(**{'steps': 100, 'schedule': 'constant'} | plan)
-        group = Group(config=session_config())
+        group = Group(config=session_config(large_products=True))
         own_encoder = encoder if samples else None
         trainers.append(Trainer(hparams, plan, group, own_encoder, weights, slots))
         return trainers[-1]
@@ -152,6 +153,20 @@ def test_validation_weighs_its_tokens_and_drops_nothing(new_trainer):
     means = [trainer.validate([half]) for half in halves]
     assert np.mean(means) == pytest.approx(whole, rel=1e-6) and means[0] != means[1]
     assert trainer.validate(halves) == pytest.approx(whole, rel=1e-6)
+
+
+@pytest.mark.parametrize('fused', [False, True])
+def test_validation_is_the_loss_that_is_trained(new_trainer, monkeypatch, fused):
+    if fused and not matrices.has_fused_kernels():
+        pytest.skip('TensorFlow has no fused kernels here')
+    monkeypatch.setattr(matrices, 'has_fused_kernels', lambda: fused)
+    trainer = new_trainer(dropout=0.0)
+    kinds = {operation.type for operation in trainer.graph.get_operations()}
+    assert ('_FusedMatMul' in kinds) == fused
+    rows = np.random.default_rng(0).integers(0, 257, [2, 17])
+    validation = trainer.validate([(rows, np.ones([2, 16], np.float32))])
+    loss = trainer.step(1, [(rows[:, :-1], rows[:, 1:])])['loss']
+    assert validation == pytest.approx(loss, rel=1e-5)
 
 
 def test_a_page_is_learnt_by_heart_and_recited(new_trainer):

@@ -1,0 +1,51 @@
+"""What logits say of tokens: their log-probabilities and ranks, and the entropy of all.
+
+Shapes: N positions, V vocabulary.
+"""
+
+import tensorflow.compat.v1 as tf
+
+TINY = 1e-30  # a probability whose logarithm would lack digits, or be infinite
+
+
+def logprobs_of(logits, p, targets):
+    """Log-probabilities of targets [N] by logits [N, V] and their softmax p: float32 [N], nats."""
+    likelihoods = tf.gather(p, targets[:, None], batch_dims=1)[:, 0]
+    tiny = likelihoods < TINY
+
+    def with_tiny():
+        chosen = tf.gather(logits, targets[:, None], batch_dims=1)
+        highest, normaliser = normalised(logits, p)
+        return tf.where(tiny, (chosen - highest)[:, 0] - normaliser, tf.math.log(likelihoods))
+
+    logprobs = tf.cond(tf.reduce_any(tiny), with_tiny, lambda: tf.math.log(likelihoods))
+    return tf.minimum(logprobs, 0)
+
+
+def normalised(logits, p):
+    """The highest logits [N, 1], and the logarithm of what normalises logits below these [N].
+
+    The largest of a softmax is not below 1 / V: it tells the normaliser without loss.
+    """
+    return tf.reduce_max(logits, axis=1, keepdims=True), -tf.math.log(tf.reduce_max(p, axis=1))
+
+
+def ranks_of(logits, targets):
+    """Ranks of targets [N] by logits [N, V]: int32 [N], 1 for the likeliest token.
+
+    Of equally likely tokens those with lower ids come first.
+    """
+    chosen = tf.gather(logits, targets[:, None], batch_dims=1)
+    ids = tf.range(tf.shape(logits)[1])
+    before = tf.logical_or(
+        logits > chosen, tf.logical_and(tf.equal(logits, chosen), ids < targets[:, None])
+    )
+    return 1 + tf.reduce_sum(tf.cast(before, tf.int32), axis=1)
+
+
+def entropies_of(logits, p):
+    """Entropies of the distributions p, the softmax of logits [N, V]: float32 [N], nats."""
+    highest, normaliser = normalised(logits, p)
+    dot = tf.raw_ops.BatchMatMulV3
+    mean = dot(x=p[:, None], y=(logits - highest)[:, :, None], Tout=tf.float32)[:, 0, 0]
+    return tf.maximum(normaliser - mean, 0)

@@ -1,0 +1,72 @@
+"""Log-probabilities, ranks and entropies against NumPy."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+import likelihoods
+
+
+def test_a_token_a_position():
+    logits = 3 * np.random.default_rng(0).normal(size=[16, 100]).astype(np.float32) - 100
+    targets = np.arange(16)
+    with tf.Graph().as_default(), tf.Session() as session:
+        p = tf.nn.softmax(logits)
+        logprobs, ranks, entropies = session.run(
+            [
+                likelihoods.logprobs_of(logits, p, targets),
+                likelihoods.ranks_of(logits, targets),
+                likelihoods.entropies_of(logits, p),
+            ]
+        )
+    wide = logits.astype(np.float64)
+    expected = wide - np.log(np.exp(wide).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(logprobs, expected[targets, targets], rtol=1e-5)
+    np.testing.assert_array_equal(ranks, 1 + (wide > wide[targets, targets][:, None]).sum(axis=1))
+    np.testing.assert_allclose(entropies, -(np.exp(expected) * expected).sum(axis=1), rtol=1e-4)
+
+
+@pytest.mark.parametrize('bad', [np.nan, np.inf])
+def test_a_broken_logit_breaks_its_row_alone(bad):
+    logits = np.zeros([4, 50], np.float32)
+    logits[2, 7] = bad
+    ones = np.ones(4, np.int32)
+    with tf.Graph().as_default(), tf.Session() as session:
+        got = session.run(likelihoods.logprobs_of(logits, tf.nn.softmax(logits), ones))
+    np.testing.assert_allclose(got[[0, 1, 3]], -math.log(50), rtol=1e-6)
+    assert np.isnan(got[2])
+
+
+def test_of_equally_likely_tokens_lower_ids_come_first():
+    logits = np.float32([[1, 3, 1, 3, 1]])
+    with tf.Graph().as_default(), tf.Session() as session:
+        targets = tf.range(5)
+        logits = tf.tile(logits, [5, 1])
+        logprobs, ranks = session.run(
+            [
+                likelihoods.logprobs_of(logits, tf.nn.softmax(logits), targets),
+                likelihoods.ranks_of(logits, targets),
+            ]
+        )
+    assert ranks.tolist() == [3, 1, 4, 2, 5]
+    total = 3 * math.e + 2 * math.e**3
+    chances = [math.e / total, math.e**3 / total] * 2 + [math.e / total]
+    np.testing.assert_allclose(np.exp(logprobs), chances, rtol=1e-6)
+
+
+def test_tokens_next_to_impossible_have_finite_scores_that_change_no_others():
+    logits = np.random.default_rng(0).normal(size=[32, 1000]).astype(np.float32)
+    logits[:, 0] = -300
+    with tf.Graph().as_default(), tf.Session() as session:
+        targets = tf.placeholder(tf.int32, [32])
+        logprobs = likelihoods.logprobs_of(logits, tf.nn.softmax(logits), targets)
+        likely, mixed = (
+            session.run(logprobs, {targets: np.arange(first, first + 32)}) for first in (1, 0)
+        )
+        mixed_again = session.run(logprobs, {targets: [0, *range(2, 33)]})
+    wide = logits.astype(np.float64)
+    expected = wide - np.log(np.exp(wide).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(mixed, expected[range(32), range(32)], rtol=1e-6)
+    np.testing.assert_array_equal(mixed_again[1:], likely[1:])
