@@ -14,9 +14,13 @@ import matrices
 import model
 
 random = np.random.RandomState(0)
-needs_kernels = pytest.mark.skipif(
-    not fused_kernels.has_fused_kernels(), reason='TensorFlow has no fused kernels here'
-)
+needs_kernels = pytest.mark.usefixtures('kernels')
+
+
+@pytest.fixture
+def kernels():
+    if not fused_kernels.has_fused_kernels():
+        pytest.skip('TensorFlow has no fused kernels here')
 
 
 def normal(*shape):
