@@ -11,8 +11,8 @@ help:
 	@echo 'make test-slow   run those at full size'
 	@echo 'make test-peers  compare with PyTorch, transformers and tokenizers'
 	@echo 'make lint        check style'
-	@echo 'make bench       measure tokenizing, decoding, scoring and training against other engines'
-	@echo 'make bench-full  the same, more of it and more often (half an hour or more)'
+	@echo 'make bench       measure decoding against other engines, and what the dtypes cost (5 minutes)'
+	@echo 'make bench-full  that more often, and tokenizing, scoring and training (an hour)'
 	@echo 'make demo-model  train the bundled model again (an hour or two)'
 
 sample: $(VENV)/.run
@@ -33,14 +33,14 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 
 bench: $(VENV)/.peers
-	$(BIN)/python benchmarks/encode.py --repeats 3
-	$(BIN)/python benchmarks/decode.py --quick --workloads 1x1+128 --engines ours,ours-int8,ctranslate2-int8,transformers,concat
-	$(BIN)/python benchmarks/score.py --workloads 1x1024 --repeats 2
-	$(BIN)/python benchmarks/train.py --dtypes float32 --workloads train --steps 1 --repeats 1
+	$(BIN)/python benchmarks/decode.py --quick
+	$(BIN)/python benchmarks/dtypes.py
 
 bench-full: $(VENV)/.peers
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/decode.py
+	$(BIN)/python benchmarks/dtypes.py
+	$(BIN)/python benchmarks/dtypes.py --random
 	$(BIN)/python benchmarks/score.py
 	$(BIN)/python benchmarks/train.py
 

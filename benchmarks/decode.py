@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Decoding speed against other engines: CTranslate2, transformers with PyTorch, a loop as in 2019.
+"""Decoding speed against other engines: CTranslate2, transformers, llama.cpp, a loop as in 2019.
 
 Every engine runs in a process of its own on a random checkpoint of the same shape and samples from
 the whole distribution. Rounds are interleaved, so that a busy machine slows all alike; the first
@@ -7,7 +7,7 @@ round warms up and is not counted. Speeds are medians of tokens per second; only
 in one run, mean anything.
 
     python benchmarks/decode.py                      # 124M shapes, about twenty minutes
-    python benchmarks/decode.py --quick              # less than five
+    python benchmarks/decode.py --quick              # four, without the time to a first token
     python benchmarks/decode.py --profile int8       # where a token's time goes, by operation
     python benchmarks/decode.py --growth int8        # whether later tokens take longer
 """
@@ -22,7 +22,9 @@ import sys
 import tempfile
 import time
 
+import decode_peers
 import numpy as np
+from decode_peers import read_sizes
 from side_by_side import FLAG, Worker, make_model, measure, report, serve
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -33,16 +35,18 @@ import command_line  # noqa: E402
 # A workload is BATCHxPROMPT+NEW; with it the engines for which it is worth the time.
 OURS = ('ours', 'ours-int8')
 PEERS = ('ctranslate2', 'ctranslate2-int8')
+LLAMA_CPP = ('llama.cpp', 'llama.cpp-int8') if decode_peers.has_llama_cpp() else ()
 WORKLOADS = {
-    '1x1+128': (*OURS, 'ours-bfloat16', *PEERS, 'transformers', 'concat'),
-    '1x100+900': (*OURS, *PEERS, 'concat'),
+    '1x1+128': (*OURS, 'ours-bfloat16', *PEERS, *LLAMA_CPP, 'transformers', 'concat'),
+    '1x100+900': (*OURS, *PEERS, *LLAMA_CPP, 'concat'),
     '8x1+128': (*OURS, *PEERS, 'transformers'),
     '32x1+64': (*OURS, *PEERS, 'transformers'),
     '64x1+32': (*OURS, *PEERS, 'transformers'),
-    '1x1000+1': (*OURS, *PEERS, 'transformers'),
+    '1x1000+1': (*OURS, *PEERS, *LLAMA_CPP, 'transformers'),
 }
-QUICK = ('1x1+128', '8x1+128', '1x1000+1')
-BYTES_A_WEIGHT = {'ours': 4, 'ours-bfloat16': 2, 'ours-int8': 1, 'ctranslate2-int8': 1}
+QUICK = ('1x1+128', '32x1+64', '1x1000+1')
+# llama.cpp's has a scale of 16 bits for 32 weights.
+BYTES_A_WEIGHT = {'float32': 4, 'bfloat16': 2, 'int8': 1}
 
 
 def decode_benchmark(
@@ -64,16 +68,17 @@ def decode_benchmark(
         model_name: its name
         workloads: BATCHxPROMPT+NEW, separated by commas; None takes all that this file names
         engines: ours, ours-bfloat16, ours-int8, ctranslate2, ctranslate2-int8, transformers,
-            concat (the 2019 loop on today's TensorFlow); None takes what suits each workload
+            llama.cpp, llama.cpp-int8 (q8_0; batch 1), concat (the 2019 loop on today's TensorFlow);
+            None takes what suits each workload, llama.cpp where its package is installed
         repeats: counted rounds
         starts: processes started to measure the time to a first token; 0 leaves that out
-        quick: three workloads, two rounds and one start
+        quick: three workloads, two rounds and no start
         profile: measure no speed; print what one token takes by operation, in this dtype
         growth: the same for what a token takes at position 10 and at position 1,000
         output: write all figures to NAME.json, and a plot of them to NAME.png
     """
     if quick:
-        workloads, repeats, starts = workloads or ','.join(QUICK), min(repeats, 2), min(starts, 1)
+        workloads, repeats, starts = workloads or ','.join(QUICK), min(repeats, 2), 0
     names = workloads.split(',') if workloads else list(WORKLOADS)
     with tempfile.TemporaryDirectory() as scratch:
         if models_dir is None:
@@ -86,20 +91,21 @@ def decode_benchmark(
                 worker.close()
         if profile or growth:
             return
-        for dtype in ('float32', 'int8'):
-            worker = Worker(__file__, 'convert', models_dir, model_name, dtype, scratch)
-            worker.measure({})
-            worker.close()
         bandwidth = read_bandwidth()
         print(f'memory is read at {bandwidth:.1f} GB/s')
         figures = {'bandwidth': bandwidth, 'speeds': {}}
+        chosen = {name: engines.split(',') if engines else WORKLOADS[name] for name in names}
+        for engine in sorted(set().union(*chosen.values())):
+            if engine.partition('-')[0] in decode_peers.WITH_FILES:
+                # The first one writes its file, for which it takes memory that is not to count.
+                Worker(__file__, engine, models_dir, model_name, scratch).close()
         for name in names:
-            chosen = engines.split(',') if engines else WORKLOADS[name]
-            workers = start(chosen, models_dir, model_name, scratch)
+            workers = start(chosen[name], models_dir, model_name, scratch)
             figures['speeds'][name] = compare(name, workers, repeats, bandwidth)
         if starts:
-            chosen = engines.split(',') if engines else WORKLOADS['1x1+128']
-            figures['starts'] = report_starts(chosen, models_dir, model_name, scratch, starts)
+            starting = engines.split(',') if engines else WORKLOADS['1x1+128']
+            figures['starts'] = report_starts(starting, models_dir, model_name, scratch, starts)
+    print(f'\n{table(figures["speeds"])}')
     if output:
         write(figures, output)
 
@@ -111,7 +117,7 @@ def start(engines, models_dir, model_name, scratch):
 def compare(name, workers, repeats, bandwidth):
     """Measure and print one workload; the medians in tokens per second by engine."""
     load = parse(name)
-    print('\nbatch {batch}, prompt of {prompt} tokens, {new} new ones'.format(**load), flush=True)
+    print(f'\n{described(name)}', flush=True)
     answers = measure(workers, load, repeats)
     for worker in workers.values():
         worker.close()
@@ -124,7 +130,7 @@ def compare(name, workers, repeats, bandwidth):
         return f'{peak}  {read:5.1f} GB/s of weights, {read / bandwidth:4.0%}'
 
     tokens = load['batch'] * (load['new'] if load['new'] > 1 else load['prompt'])
-    return report(tokens, answers, note, lambda name: 'ours-int8' if 'int8' in name else 'ours')
+    return report(tokens, answers, note, rival)
 
 
 def parse(workload):
@@ -162,6 +168,34 @@ def report_starts(names, models_dir, model_name, scratch, starts):
     return medians
 
 
+def table(speeds):
+    """The medians in Markdown, with how many times as fast ours is in the dtype of each peer."""
+    engines = list(dict.fromkeys(engine for medians in speeds.values() for engine in medians))
+    lines = [['tokens/s', *engines], ['---'] * (1 + len(engines))]
+    for workload, medians in speeds.items():
+        cells = [described(workload)]
+        for engine in engines:
+            cell = f'{medians[engine]:,.1f}' if engine in medians else ''
+            if cell and rival(engine) in medians and not engine.startswith('ours'):
+                cell += f' ({medians[rival(engine)] / medians[engine]:.2f} ×)'
+            cells.append(cell)
+        lines.append(cells)
+    return '\n'.join(f'| {" | ".join(cells)} |' for cells in lines)
+
+
+def described(workload):
+    load = parse(workload)
+    if load['new'] == 1:
+        return 'a prompt of {prompt:,} tokens'.format(**load)
+    prompt = ', prompt of {prompt}'.format(**load) if load['prompt'] > 1 else ''
+    return f'batch {load["batch"]}{prompt}, {load["new"]} new'
+
+
+def rival(engine):
+    """Which of ours an engine is compared with."""
+    return 'ours-int8' if 'int8' in engine else 'ours'
+
+
 def write(figures, name):
     """Write the figures as NAME.json, and a plot of the speeds as NAME.png."""
     import matplotlib
@@ -180,7 +214,7 @@ def write(figures, name):
         colors = ['#0b5394' if engine.startswith('ours') else '#b0b0b0' for engine in engines]
         bars = panel.barh(engines, [medians[engine] for engine in engines], color=colors)
         panel.bar_label(bars, fmt='%.0f', padding=3)
-        panel.set_title('batch {batch}, prompt {prompt}, {new} new'.format(**parse(workload)))
+        panel.set_title(described(workload))
         panel.spines[['top', 'right']].set_visible(False)
         panel.margins(x=0.12)
     panels[-1, 0].set_xlabel('tokens per second')
@@ -193,19 +227,11 @@ def work(name, models_dir, model_name, *more):
         table_of = {'profile': profile_of, 'growth': growth_of}[name]
         serve(lambda: {'table': table_of(models_dir, model_name, *more)})
         return
-    if name == 'convert':
-        serve(lambda: convert(models_dir, model_name, *more))
-        return
     engine, _, dtype = name.partition('-')
-    load = {
-        'ours': ours,
-        'concat': concat,
-        'transformers': transformers,
-        'ctranslate2': ctranslate2,
-    }[engine]
+    dtype = dtype or 'float32'
     with command_line.quiet():
-        generate = load(models_dir, model_name, dtype or 'float32', *more)
-    weights = sizes_of(models_dir, model_name) * BYTES_A_WEIGHT.get(name, 4)
+        generate = ENGINES[engine](models_dir, model_name, dtype, *more)
+    weights = sizes_of(models_dir, model_name) * BYTES_A_WEIGHT[dtype]
 
     def answer(batch, prompt, new):
         prompts = [[1000 + i for i in range(prompt)]] * batch
@@ -222,12 +248,6 @@ def sizes_of(models_dir, model_name):
     """How many weights each token is multiplied with."""
     sizes = read_sizes(models_dir, model_name)
     return sizes['n_embd'] * (12 * sizes['n_layer'] * sizes['n_embd'] + sizes['n_vocab'])
-
-
-def read_sizes(models_dir, model_name):
-    path = os.path.join(models_dir, model_name, 'hparams.json')
-    with open(path, encoding='utf-8') as f:
-        return json.load(f)
 
 
 def peak_memory():
@@ -356,97 +376,13 @@ def concat(models_dir, model_name, dtype, scratch):
     return lambda prompts, length: session.run(output, {context: prompts, n: length}).shape
 
 
-def transformers(models_dir, model_name, dtype, scratch):
-    os.environ['HF_HUB_OFFLINE'] = '1'
-    import torch
-    from transformers import GPT2Config, GPT2LMHeadModel
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    sizes = read_sizes(models_dir, model_name)
-    network = GPT2LMHeadModel(GPT2Config(vocab_size=sizes.pop('n_vocab'), **sizes)).eval()
-
-    def generate(prompts, n):
-        with torch.inference_mode():
-            out = network.generate(
-                torch.tensor(prompts),
-                attention_mask=torch.ones(len(prompts), len(prompts[0]), dtype=torch.long),
-                do_sample=True,
-                top_k=0,
-                min_new_tokens=n,
-                max_new_tokens=n,
-                pad_token_id=0,
-            )
-        return len(prompts), out.shape[1] - len(prompts[0])
-
-    return generate
-
-
-def convert(models_dir, model_name, dtype, scratch):
-    """Write a model for CTranslate2 with random weights: its speed depends on shapes alone."""
-    from ctranslate2.specs import TransformerDecoderModelSpec, common_spec
-
-    sizes = read_sizes(models_dir, model_name)
-    n_embd, n_vocab, random = sizes['n_embd'], sizes['n_vocab'], np.random.default_rng(0)
-    spec = TransformerDecoderModelSpec.from_config(
-        sizes['n_layer'],
-        sizes['n_head'],
-        pre_norm=True,
-        activation=common_spec.Activation.GELUTanh,
-    )
-
-    def weights(*shape):
-        return random.normal(0, 0.02, shape).astype(np.float32)
-
-    def linear(layer, n_inputs, n_outputs):
-        layer.weight, layer.bias = weights(n_outputs, n_inputs), np.zeros(n_outputs, np.float32)
-
-    def norm(layer):
-        layer.gamma, layer.beta = np.ones(n_embd, np.float32), np.zeros(n_embd, np.float32)
-
-    decoder = spec.decoder
-    decoder.scale_embeddings = False
-    decoder.embeddings.weight = decoder.projection.weight = weights(n_vocab, n_embd)
-    decoder.position_encodings.encodings = weights(sizes['n_ctx'], n_embd)
-    norm(decoder.layer_norm)
-    for layer in decoder.layer:
-        norm(layer.self_attention.layer_norm)
-        linear(layer.self_attention.linear[0], n_embd, 3 * n_embd)
-        linear(layer.self_attention.linear[1], n_embd, n_embd)
-        norm(layer.ffn.layer_norm)
-        linear(layer.ffn.linear_0, n_embd, 4 * n_embd)
-        linear(layer.ffn.linear_1, 4 * n_embd, n_embd)
-    spec.register_vocabulary(['<unk>', '<s>', '</s>', *(f't{i}' for i in range(3, n_vocab))])
-    spec.validate()
-    spec.optimize(quantization=None if dtype == 'float32' else dtype)
-    folder = os.path.join(scratch, dtype)
-    os.mkdir(folder)
-    spec.save(folder)
-
-
-def ctranslate2(models_dir, model_name, dtype, scratch):
-    import ctranslate2
-
-    generator = ctranslate2.Generator(
-        os.path.join(scratch, dtype),
-        device='cpu',
-        compute_type=dtype,
-        intra_threads=os.cpu_count(),
-    )
-
-    def generate(prompts, n):
-        results = generator.generate_batch(
-            [[f't{token}' for token in prompt] for prompt in prompts],
-            max_length=n,
-            min_length=n,
-            sampling_topk=0,
-            include_prompt_in_result=False,
-            end_token=[],
-        )
-        return len(results), len(results[0].sequences_ids[0])
-
-    return generate
-
+ENGINES = {
+    'ours': ours,
+    'concat': concat,
+    'transformers': decode_peers.transformers,
+    'ctranslate2': decode_peers.ctranslate2,
+    'llama.cpp': decode_peers.llama_cpp,
+}
 
 if __name__ == '__main__':
     if sys.argv[1:2] == [FLAG]:

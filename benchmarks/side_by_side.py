@@ -43,26 +43,27 @@ def serve(answer):
 
 
 def measure(workers, request, repeats):
-    """The answers of workers by name, a list each; the first round warms up and is left out."""
+    """The answers of workers by name, a list each: the first is of a round that warms up."""
     rounds = [{name: w.measure(request) for name, w in workers.items()} for _ in range(repeats + 1)]
-    return {name: [answers[name] for answers in rounds[1:]] for name in workers}
+    return {name: [answers[name] for answers in rounds] for name in workers}
 
 
 def report(tokens, answers, note=lambda answer: '', rival=lambda name: 'ours'):
     """Print a line for each engine: the median of its speeds, and how one of ours compares.
 
-    tokens: that a request is for.  answers: from `measure`, with 'seconds' in each.
+    tokens: that a request is for.  answers: from `measure`, with 'seconds' in each; of the first
+      round the speed is told apart.
     note: what to say of an engine's last answer.
     rival: which of ours an engine is compared with.
     Returns the medians in tokens per second, by name.
     """
     speeds = {
-        name: sorted(tokens / answer['seconds'] for answer in each)
-        for name, each in answers.items()
+        name: [tokens / answer['seconds'] for answer in each] for name, each in answers.items()
     }
-    medians = {name: statistics.median(values) for name, values in speeds.items()}
-    for name, values in speeds.items():
-        line = f'  {name:16} {medians[name]:7.1f} tok/s ({values[0]:.1f}-{values[-1]:.1f})'
+    medians = {name: statistics.median(values) for name, (_, *values) in speeds.items()}
+    for name, (warming_up, *values) in speeds.items():
+        line = f'  {name:16} {medians[name]:7.1f} tok/s ({min(values):.1f}-{max(values):.1f}; '
+        line += f'first {warming_up:.1f})'
         line += note(answers[name][-1])
         ours = rival(name)
         if ours in medians and not name.startswith('ours'):

@@ -8,6 +8,7 @@ them. Prompts of different lengths are padded on the left, so that all rows writ
 what a row may see is the slots from its first real token to the present one.
 """
 
+import functools
 import typing
 
 import tensorflow.compat.v1 as tf
@@ -59,26 +60,35 @@ def visible(query_slots, key_slots, padding):
 
 
 class LayerMemory:
-    """A layer's `past` (model.attn): write the new positions, then attend to the whole buffer."""
+    """A layer's `past` (model.attn): write the new positions, then attend to the whole buffer.
 
-    def __init__(self, keys, values, write, bias):
+    written: keys and values behind the writing, once the layer has asked.
+    """
+
+    def __init__(self, keys, values, write, attend):
         self.keys, self.values = keys, values
         self.write = write
-        self.bias = bias
+        self.attend = attend
 
     def __call__(self, q, k, v):
-        return attend(q, *self.recall(k, v))
-
-    def recall(self, k, v):
-        return self.write(self.keys, k), self.write(self.values, v), self.bias
+        self.written = self.write(self.keys, k), self.write(self.values, v)
+        return self.attend(q, *self.written)
 
 
-def memories(cache, slots, padding):
-    """One LayerMemory a layer for a step that writes `slots` (int32 [S]) of all rows."""
+def attention_at_once(bias):
+    return functools.partial(attend, bias=bias)
+
+
+def memories(cache, slots, padding, attention=attention_at_once):
+    """One LayerMemory a layer for a step that writes `slots` (int32 [S]) of all rows.
+
+    attention: makes of a bias [B, 1, S, C] a function (q, k, v) like `model.attend`.
+    """
     capacity = shape_list(cache.keys[0])[2]
     bias = mask_bias(visible(slots, tf.range(capacity), padding), cache.keys[0].dtype)
     write = writer(cache.keys[0], slots)
-    return [LayerMemory(k, v, write, bias) for k, v in zip(cache.keys, cache.values, strict=True)]
+    attend = attention(bias)
+    return [LayerMemory(k, v, write, attend) for k, v in zip(cache.keys, cache.values, strict=True)]
 
 
 def writer(example, slots):

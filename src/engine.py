@@ -1,5 +1,6 @@
 """The generation engine: one model, one graph and one session that serve many requests."""
 
+import functools
 import time
 
 import numpy as np
@@ -7,11 +8,14 @@ import tensorflow.compat.v1 as tf
 
 import cache as kv
 import sample
+from attend_in_parts import attention_in_parts
+from matrices import fused
 from model_session import ModelSession
 from settings import check_fits
 from tf_session import memory_for
 
-READ_AT_ONCE = 128  # tokens of a prompt: attention to all that comes behind them is spared
+SHORT = 512  # tokens, of all prompts of a request: so many are read with the first step
+READ_AT_ONCE = 512  # tokens of longer ones: more take more memory, and Ctrl-C would wait for longer
 CACHE_STEP = 128  # the cache grows by so many slots: attention reads what is allocated
 
 
@@ -63,9 +67,40 @@ class Engine(ModelSession):
             first_sample=tf.placeholder(tf.int64, [], 'first_sample'),
             end_token=tf.placeholder(tf.int32, [], 'end_token'),
         )
+        self.getter = getter
         # Caching reads each variable once for a run instead of once for a token.
         with tf.variable_scope('', custom_getter=getter, caching_device=lambda op: op.device):
             self.decode, _ = sample.decode(self.hparams, self.state, self.n, self.knobs)
+
+    @functools.cached_property
+    def fill(self):
+        """The operation that reads most of a long prompt.
+
+        It takes half a second to make, which only those who need it are to wait for: so it joins
+        the graph late, as the only one that does.
+        """
+        graph, state = self.session.graph, self.state
+        was_finalized = graph.finalized
+        graph._unsafe_unfinalize()
+        with (
+            graph.as_default(),
+            tf.variable_scope('', custom_getter=self.getter),
+            tf.variable_scope('', custom_getter=fused),
+        ):
+            n = tf.shape(state.unread)[1]
+            _, memories = sample.read(
+                self.hparams,
+                state,
+                state.unread,
+                state.slot,
+                attention=lambda bias: attention_in_parts(n, bias, before=state.slot),
+            )
+            # These are behind the keys and values of all other layers, but not behind the rest of
+            # the last layer, nor the logits, which nobody wants.
+            fill = tf.group(memories[-1].written)
+        if was_finalized:
+            graph.finalize()
+        return fill
 
     def stream(self, prompts, settings, first_sample=0, chunk_seconds=0.1):
         """Continue prompts, and yield the new tokens as they come.
@@ -93,7 +128,7 @@ class Engine(ModelSession):
         unread = np.array([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
         end_token = self.encoder.end_of_text if settings.stop_at_end else None
         slots = width + settings.length - 1  # the last token is never read
-        capacity = min(min(width, READ_AT_ONCE) + CACHE_STEP, slots)
+        capacity = min(width + CACHE_STEP, slots)
         feed = {
             self.state.padding: width - lengths,
             self.knobs.temperature: settings.temperature,
@@ -103,25 +138,28 @@ class Engine(ModelSession):
             self.knobs.first_sample: first_sample,
             self.knobs.end_token: -1 if end_token is None else end_token,
         }
+        at_once = max(READ_AT_ONCE // len(prompts), 1)
         request = self.request = object()  # the cache is of the latest request alone
         shape = {self.batch: len(prompts), self.capacity: capacity}
         self._run(self.reset, shape, len(prompts))
         finished = np.zeros(len(prompts), bool)
         slot, step, n = 0, 0, 1
+        if len(prompts) * width > SHORT:
+            for part in np.split(unread[:, :-1], range(at_once, width - 1, at_once), axis=1):
+                feed[self.state.unread], feed[self.state.slot] = part, slot
+                self._run(self.fill, feed, len(prompts))
+                slot += part.shape[1]
+            unread = unread[:, -1:]
         while step < settings.length and not finished.all():
-            part, rest = unread[:, :READ_AT_ONCE], unread[:, READ_AT_ONCE:]
-            behind = slot + part.shape[1]
+            behind = slot + unread.shape[1]
             if behind > capacity:
                 capacity = min(behind + CACHE_STEP, slots)
                 self._run(self.grow, {self.capacity: capacity}, len(prompts))
-            feed[self.state.unread], feed[self.state.slot] = part, slot
+            feed[self.state.unread], feed[self.state.slot] = unread, slot
             feed[self.state.step], feed[self.state.finished] = step, finished
             feed[self.n] = min(n, settings.length - step, capacity - behind + 1)
             start = time.perf_counter()
             new = self._run(self.decode, feed, len(prompts))
-            if rest.shape[1]:  # of a prompt: what follows is known
-                unread, slot = rest, behind
-                continue
             seconds = (time.perf_counter() - start) / new.shape[1]
             yield new
             if self.request is not request:

@@ -20,6 +20,8 @@ from tensorflow.python.framework import kernels, op_def_library
 import model
 from tf_session import session_config
 
+OPERATIONS = '_FusedMatMul', '_MklFusedBatchMatMulV2', '_MklLayerNorm'
+
 
 def gelu_of_product(x, w, b):
     """gelu(x w + b) for rows x [N, k], a matrix w [k, m] and a bias [m], all float32: [N, m]."""
@@ -88,7 +90,7 @@ def has_fused_kernels():
     So a researcher's other `gelu`, `norm`, `conv1d` or `attend` is what runs. The threads of the
     process are those of its first session: let `session_config` decide before.
     """
-    if not all(map(has_kernel, ('_FusedMatMul', '_MklFusedBatchMatMulV2', '_MklLayerNorm'))):
+    if not all(map(has_kernel, OPERATIONS)):
         return False
     numbers = np.linspace(-2, 3, 256, dtype=np.float32).reshape(16, 16)
     try:

@@ -1,13 +1,14 @@
 """Weights that know how they are used: in bfloat16 and int8, or by kernels that do several things.
 
-model.py asks tf.get_variable for its weights; `stored_as` is a getter that gives it one of these
-for matrices and gains, and float32 variables for the rest. So one forward pass serves all dtypes.
+model.py asks tf.get_variable for its weights; the getters `stored_as` and `fused` give it one of
+these for matrices and gains, and float32 variables for the rest. So one forward pass serves all.
 
 Shapes: N rows of activations, K inputs and M outputs of a matrix. The token embedding is [M, K]:
 V outputs, and its rows are what tokens are embedded as; the others are [K, M].
 """
 
 import concurrent.futures
+import copy
 import functools
 import os
 
@@ -27,11 +28,10 @@ WORTH_KEEPING = 2**26  # weights; fewer are quantized about as fast as they are 
 LOADED_AT_ONCE = 2**25  # bytes that are set by one run of the session: each takes 20 ms to prepare
 
 
-def stored_as(dtype, large_products=False):
+def stored_as(dtype):
     """Return a getter for tf.variable_scope, and a dict of the matrices that `load` has to set.
 
     dtype: one of settings.DTYPES; float32 matrices are variables, which a checkpoint sets itself.
-    large_products: whether the matrices are to be multiplied with hundreds of positions at a time.
     """
     matrices = {}
     kinds = {
@@ -42,20 +42,27 @@ def stored_as(dtype, large_products=False):
         'int8': {'w': Int8Matrix, 'wte': Int8Matrix},
     }[dtype]
 
-    fused = {}
-    if large_products and has_fused_kernels():
-        fused = {'g': FusedGain} | ({'w': FusedMatrix} if dtype == 'float32' else {})
-
     def getter(getter, name, shape=None, *args, **kwargs):
         last = name.split('/')[-1]
         if last not in kinds:
-            variable = getter(name, shape, *args, **kwargs)
-            return fused[last](variable) if last in fused else variable
+            return getter(name, shape, *args, **kwargs)
         if name not in matrices:
             matrices[name] = kinds[last](name, shape)
         return matrices[name]
 
     return getter, matrices
+
+
+def fused(getter, name, *args, **kwargs):
+    """A getter within that of `stored_as`, where hundreds of positions run at a time."""
+    weight = getter(name, *args, **kwargs)
+    if isinstance(weight, Int8Matrix):
+        return weight.ordered_each_time()
+    kinds = {'g': FusedGain, 'w': FusedMatrix}
+    last = name.split('/')[-1]
+    if last in kinds and tf.is_tensor(weight) and has_fused_kernels():
+        return kinds[last](weight)
+    return weight
 
 
 class FusedGain:
@@ -140,6 +147,14 @@ class Int8Matrix(Matrix):
     """
 
     worth_keeping = True
+    # oneDNN orders the values for its products in memory of its own. For one position it does so
+    # once, for hundreds each time: that costs nothing beside them, and there is no further copy.
+    ordered_once = True
+
+    def ordered_each_time(self):
+        other = copy.copy(self)
+        other.ordered_once = False
+        return other
 
     def make(self):
         stored = self.variable(self.matrix_shape, tf.int8)
@@ -194,7 +209,7 @@ class Int8Matrix(Matrix):
             Tout=tf.float32,
             transpose_a=False,
             transpose_b=self.transposed,
-            is_weight_const=True,
+            is_weight_const=self.ordered_once,
             is_bias_const=True,
             fused_ops=['BiasAdd', 'Dequantize'],
             input_quant_mode='SCALED',

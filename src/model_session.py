@@ -38,7 +38,7 @@ class ModelSession(SessionOwner, abc.ABC):
         config = session_config(self.large_products)  # before the first product: int8 tries one
         self.graph = tf.Graph()
         with self.graph.as_default():
-            getter, matrices = stored_as(dtype, self.large_products)
+            getter, matrices = stored_as(dtype)
             self._build(getter)
             self.session = tf.Session(config=config)
             try:

@@ -79,7 +79,7 @@ def width_of(row):
     So a window's scores are the same whatever runs beside it, and there are few shapes to prepare.
     """
     n = len(row.tokens)
-    step = max(16, 1 << max((n - 1).bit_length() - 3, 0))
+    step = max(16, 1 << max((n - 1).bit_length() - 4, 0))
     return -(-n // step) * step
 
 

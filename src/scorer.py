@@ -14,8 +14,9 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import model
-from attend_in_parts import attend_in_parts
+from attend_in_parts import attention_in_parts
 from likelihoods import entropies_of, logprobs_of, ranks_of
+from matrices import fused
 from model_session import ModelSession
 from scored_rows import OWNER, PLACE, SLOT, TARGET, batches, filled, row_of, shared_rows, width_of
 from scored_windows import Scores, Window, joined, windows_of
@@ -49,12 +50,16 @@ class Scorer(ModelSession):
         self.tokens = tf.placeholder(tf.int32, [None, None], 'tokens')
         self.positions = tf.placeholder(tf.int32, [None, None], 'positions')
         self.branches = tf.placeholder(tf.int32, [None, None], 'branches')
+        n = tf.shape(self.tokens)[1]
         bias = model.mask_bias(visible(self.branches), tf.float32)
-        with tf.variable_scope('', custom_getter=getter):
+        with (
+            tf.variable_scope('', custom_getter=getter),
+            tf.variable_scope('', custom_getter=fused),
+        ):
             outputs = model.model(
                 self.hparams,
                 self.tokens,
-                past=[lambda q, k, v: attend_in_parts(q, k, v, bias)] * self.hparams.n_layer,
+                past=[attention_in_parts(n, bias)] * self.hparams.n_layer,
                 positions=self.positions,
             )
         self.hidden = outputs['hidden']

@@ -12,7 +12,7 @@ import loss
 import model
 import optimizer
 from engine import Engine
-from matrices import stored_as
+from matrices import fused
 from recompute import recomputed_block
 from tf_session import SessionOwner, memory_for
 
@@ -64,8 +64,7 @@ class Trainer(SessionOwner):
         ):
             with dropping.dropout(self.plan.dropout, self.dropout_seed):
                 mean_loss, gradients = self._differentiate()
-        getter, _ = stored_as('float32', large_products=True)
-        with tf.variable_scope('', custom_getter=getter):
+        with tf.variable_scope('', custom_getter=fused):
             outputs = model.model(self.hparams, self.inputs, reuse=True)
         losses = loss.token_losses(outputs, self.targets)
         self.validation = tf.reduce_sum(losses * self.weights)

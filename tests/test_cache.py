@@ -32,7 +32,8 @@ def test_new_positions_are_written_to_their_slots_and_nowhere_else(slots):
         memory = cache.memories(
             cache.empty_cache(HPARAMS, 3, 5), tf.constant(slots), tf.zeros([3], tf.int32)
         )[1]
-        keys, values, bias = evaluate(memory.recall(tf.constant(new), tf.constant(-new)))
+        memory(tf.zeros([3, 2, len(slots), 3]), tf.constant(new), tf.constant(-new))
+        keys, values, bias = evaluate([*memory.written, memory.attend.keywords['bias']])
     expected = np.zeros([3, 2, 5, 3], np.float32)
     expected[:, :, slots] = new
     np.testing.assert_array_equal(keys, expected)

@@ -4,7 +4,8 @@ import tensorflow.compat.v1 as tf
 from conftest import REFERENCE, check_cache_is_not_copied
 
 from engine import CACHE_STEP, Engine
-from settings import Settings
+from matrices import has_int8_kernel
+from settings import DTYPES, Settings
 
 
 @pytest.fixture(scope='module')
@@ -46,12 +47,18 @@ def test_the_settings_of_a_request_leave_no_trace_in_the_next(engine):
     assert engine.generate(PROMPTS, Settings(length=8, top_k=1, seed=3)) == before
 
 
-def test_requests_add_no_operation_to_the_graph(engine):
+def test_requests_add_no_operation_to_the_graph(engine, monkeypatch):
+    def count_behind_requests():
+        for n, length in enumerate([3, 9], 1):
+            engine.generate(PROMPTS * n, Settings(length=length, top_p=0.5, top_k=4))
+        assert engine.graph.finalized
+        return len(engine.graph.get_operations())
+
     assert engine.graph.finalized
     count = len(engine.graph.get_operations())
-    for n, settings in enumerate([Settings(length=3), Settings(length=9, top_p=0.5, top_k=4)], 1):
-        engine.generate(PROMPTS * n, settings)
-    assert len(engine.graph.get_operations()) == count
+    assert count_behind_requests() == count
+    monkeypatch.setattr('engine.SHORT', 4)  # the first long prompts add what reads them, once
+    assert count_behind_requests() == count_behind_requests() > count
 
 
 def test_the_loop_copies_no_cache(engine):
@@ -75,23 +82,61 @@ def test_the_cache_grows_without_changing_the_text(demo, monkeypatch):
     assert demo.generate(prompt, settings) == grown
 
 
-@pytest.mark.parametrize('size', [1, 4, 22, 23])
-def test_a_prompt_read_in_parts_gives_the_same_text(engine, monkeypatch, size):
+@pytest.mark.parametrize(
+    'at_once, widths', [(1, [1] * 22), (8, [4] * 5 + [2]), (42, [21, 1]), (44, [22]), (500, [22])]
+)
+def test_a_long_prompt_read_in_parts_gives_the_same_text(engine, monkeypatch, at_once, widths):
     settings = Settings(length=12, seed=4)
     prompts = [list(range(100, 123)), [7, 8, 9]]
     whole = engine.generate(prompts, settings)
-    run, widths = engine.session.run, []
+    run, read = engine.session.run, []
 
     def recorded(fetches, feed):
-        if engine.state.unread in feed:
-            widths.append(feed[engine.state.unread].shape[1])
+        if fetches is engine.fill:
+            read.append(feed[engine.state.unread].shape[1])
         return run(fetches, feed)
 
-    monkeypatch.setattr('engine.READ_AT_ONCE', size)
+    monkeypatch.setattr('engine.SHORT', 45)
+    monkeypatch.setattr('engine.READ_AT_ONCE', at_once)
     monkeypatch.setattr('engine.CACHE_STEP', 3)
     monkeypatch.setattr(engine.session, 'run', recorded)
     assert engine.generate(prompts, settings) == whole
-    assert max(widths) == size and sum(widths[: -(-23 // size)]) == 23
+    assert read == widths
+
+
+@pytest.mark.parametrize('dtype', DTYPES)
+def test_a_long_prompt_leaves_in_the_cache_what_the_first_step_would(models_dir, dtype):
+    """Read in parts behind each other and behind padding."""
+    prompts = np.random.default_rng(0).integers(4096, size=[2, 230]).tolist()
+    prompts[1] = prompts[1][:171]
+    with Engine('demo', str(models_dir), dtype=dtype) as engine:
+
+        def cache_behind(**constants):
+            with pytest.MonkeyPatch.context() as patch:
+                for name, value in constants.items():
+                    patch.setattr(f'engine.{name}', value)
+                engine.generate(prompts, Settings(length=1))
+            return np.array(engine.session.run(engine.state.cache))  # [2, L, B, H, C, D]
+
+        step = cache_behind(SHORT=460)
+        parts = cache_behind(SHORT=459, READ_AT_ONCE=200)
+    assert step.shape[4] == 230
+    close = 1e-4 if dtype == 'float32' else 0.1
+    for row, start in (0, 0), (1, 59):
+        expected = step[:, :, row, :, start:]
+        np.testing.assert_allclose(parts[:, :, row, :, start:], expected, rtol=0, atol=close)
+
+
+def test_only_the_loop_has_a_second_copy_of_int8_weights(models_dir):
+    if not has_int8_kernel():  # test_matrices.py tells whether it should be there
+        pytest.skip('TensorFlow has no int8 product here')
+    with Engine('demo', str(models_dir), dtype='int8') as engine:
+        n_products = 4 * engine.hparams.n_layer
+        assert engine.fill
+        products = [op for op in engine.graph.get_operations() if op.type == '_QuantizedMatMul']
+    copying = [op.name for op in products if op.get_attr('is_weight_const')]
+    assert len(copying) == n_products + 1 and all(name.startswith('while/') for name in copying)
+    assert len(products) == len(copying) + n_products + 1
 
 
 @pytest.mark.parametrize('dtype', ['bfloat16', 'int8'])
@@ -105,7 +150,7 @@ def test_another_dtype_gives_text_that_does_not_depend_on_the_batch(models_dir, 
 
 
 @pytest.mark.parametrize(
-    ('dtype', 'of_layer', 'others'), [('float32', 146, 290), ('int8', 214, 317)]
+    ('dtype', 'of_layer', 'others'), [('float32', 146, 366), ('int8', 210, 393)]
 )
 def test_the_loop_has_no_more_operations_than_it_needs(dtype, of_layer, others, models_dir):
     """Each costs microseconds: beside the products they are what a step of one row consists of."""

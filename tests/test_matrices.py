@@ -12,6 +12,7 @@ from conftest import REFERENCE, ROOT, TESTDATA
 import checkpoint
 import matrices
 import model
+from fused_kernels import has_kernel
 from hparams import read_hparams
 from matrices import Bfloat16Matrix, Int8Matrix, quantize, stored_as
 from scorer import Scorer
@@ -24,9 +25,22 @@ def any_kernel(request, monkeypatch):
     """With oneDNN's product, and as where there is none."""
     if request.param:
         monkeypatch.setattr(matrices, 'has_int8_kernel', lambda: False)
-    elif not matrices.has_int8_kernel():
-        pytest.skip('TensorFlow has no int8 product here')
+    elif not (has_kernel('_QuantizedMatMul') and has_vnni()):
+        pytest.skip('TensorFlow has no int8 product here, or the processor no exact one')
     return not request.param
+
+
+def has_vnni():
+    """Whether the processor multiplies int8 without saturating; where Linux tells."""
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8') as file:
+            return not {'avx512_vnni', 'avx_vnni'}.isdisjoint(file.read().split())
+    except OSError:
+        return False
+
+
+def test_a_kernel_that_is_there_is_used(any_kernel):
+    assert matrices.has_int8_kernel() == any_kernel
 
 
 def in_session(kind, name, values, ask):
@@ -95,6 +109,18 @@ def test_a_row_of_an_int8_product_does_not_depend_on_the_others():
     ]
     np.testing.assert_array_equal(products[0], products[2][:1])
     np.testing.assert_array_equal(products[1], products[2][:8])
+
+
+def test_products_are_the_same_where_the_values_are_ordered_each_time(any_kernel):
+    values = random.normal(size=[1, 64, 96]).astype(np.float32)
+    rows = random.normal(size=[33, 64]).astype(np.float32)
+
+    def both(matrix):
+        x = tf.constant(rows)
+        return [matrix.product(x), matrix.ordered_each_time().product(x)]
+
+    once, each_time = in_session(Int8Matrix, 'model/h0/attn/c_attn/w', values, both)
+    np.testing.assert_array_equal(once, each_time)
 
 
 def test_what_is_no_number_stays_none_and_in_its_row(any_kernel):

@@ -76,14 +76,34 @@ def nucleus(logits, p):
     return kept
 
 
+@pytest.mark.parametrize('likeliest', [16, 1024])  # the nucleus may reach beyond 16
 @pytest.mark.parametrize('p', [0.0, 0.05, 0.3, 0.5, 0.9, 0.99, 1.0])
-def test_top_p_keeps_the_smallest_set_that_reaches_p(p):
+def test_top_p_keeps_the_smallest_set_that_reaches_p(monkeypatch, p, likeliest):
+    monkeypatch.setattr(sample, 'LIKELIEST', likeliest)
     logits = np.random.default_rng(1).normal(0, 3, [4, 200]).astype(np.float32)
     with tf.Graph().as_default(), tf.Session() as session:
         fed = tf.placeholder(tf.float32, [])
         out = session.run(sample.top_p_logits(tf.constant(logits), fed), {fed: p})
     np.testing.assert_array_equal(out > -1e9, nucleus(logits, p))
     np.testing.assert_array_equal(out[out > -1e9], logits[out > -1e9])
+
+
+@pytest.mark.parametrize('p, widths', [(0.4, [16]), (0.99, [16, 200])])
+def test_top_p_sorts_the_whole_vocabulary_only_where_it_has_to(monkeypatch, p, widths):
+    monkeypatch.setattr(sample, 'LIKELIEST', 16)
+    logits = np.random.default_rng(1).normal(0, 3, [4, 200]).astype(np.float32)
+    with tf.Graph().as_default(), tf.Session() as session:
+        out = sample.top_p_logits(tf.placeholder_with_default(logits, [4, 200]), p)
+        metadata = tf.RunMetadata()
+        options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
+        session.run(out, options=options, run_metadata=metadata)
+    sorted_shapes = {
+        node.node_name: node.output[0].tensor_description.shape.dim[1].size
+        for device in metadata.step_stats.dev_stats
+        for node in device.node_stats
+        if 'TopKV2(' in node.timeline_label
+    }
+    assert sorted(sorted_shapes.values()) == widths
 
 
 def test_top_p_keeps_the_token_that_crosses_p_unlike_2019():
@@ -143,6 +163,42 @@ def test_noise_is_gumbel_distributed():
     assert np.abs(np.exp(-np.exp(-values)) - empirical).max() < 0.006
 
 
+def drawn(logits, temperature, seed, number, step):
+    """The token that a row of logits [V] gives, by the definition: a block, then one of it."""
+    logprobs = np.log(numpy_gpt2.softmax(logits / temperature))
+    blocks = [logprobs[i : i + sample.BLOCK] for i in range(0, len(logprobs), sample.BLOCK)]
+    (gumbel,) = noise(number, 1, seed=seed, step=step, n_vocab=len(blocks) + sample.BLOCK)
+    of_blocks = [np.logaddexp.reduce(block) for block in blocks] + gumbel[: len(blocks)]
+    chosen = int(np.argmax(of_blocks))
+    of_tokens = blocks[chosen] + gumbel[len(blocks) :][: len(blocks[chosen])]
+    return chosen * sample.BLOCK + int(np.argmax(of_tokens))
+
+
+def test_a_block_is_drawn_and_then_a_token_of_it():
+    logits = np.random.default_rng(2).normal(0, 2, [50, 600])
+    knobs = sample.Knobs(temperature=0.8, seed=9, first_sample=4)
+    with tf.Graph().as_default():
+        tokens = evaluate(sample.next_token(tf.constant(logits, tf.float32), knobs, 7))
+    assert tokens.tolist() == [
+        drawn(row, 0.8, seed=9, number=4 + i, step=7) for i, row in enumerate(logits)
+    ]
+    assert len(set(tokens // sample.BLOCK)) == 3
+
+
+def test_tokens_of_all_blocks_are_drawn_with_their_probability():
+    n, n_vocab = 40000, 600
+    logits = np.full([1, n_vocab], -9.0)
+    likely = [0, 3, 255, 256, 300, 511, 512, 599]
+    logits[0, likely] = np.arange(len(likely)) / 3
+    expected = numpy_gpt2.softmax(logits)[0]
+    with tf.Graph().as_default():
+        tiled = tf.tile(tf.constant(logits, tf.float32), [n, 1])
+        tokens = evaluate(sample.next_token(tiled, sample.Knobs(seed=1), 0))
+    frequency = np.bincount(tokens, minlength=n_vocab) / n
+    bound = 5 * np.sqrt(expected * (1 - expected) / n) + 1 / n  # 5 standard deviations
+    assert (abs(frequency - expected) < bound).all()
+
+
 @pytest.mark.parametrize(
     'knobs,expected',
     [
@@ -185,8 +241,7 @@ def test_the_loop_equals_sampling_with_a_whole_forward_pass_a_token(sequence, mi
         text = list(prompt[row])
         for step in range(length):
             logits = numpy_gpt2.logits(weights, text, sequence.hparams.n_head)[-1]
-            gumbel = noise(3 + row, 1, seed=11, step=step, n_vocab=sequence.hparams.n_vocab)
-            text.append(int(np.argmax(logits / 0.7 + gumbel[0])))
+            text.append(drawn(logits, 0.7, seed=11, number=3 + row, step=step))
         np.testing.assert_array_equal(out[row], text)
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from test_fused_kernels import skip_without_kernels
 
 import matrices
 from collective import Group
@@ -157,8 +158,8 @@ def test_validation_weighs_its_tokens_and_drops_nothing(new_trainer):
 
 @pytest.mark.parametrize('fused', [False, True])
 def test_validation_is_the_loss_that_is_trained(new_trainer, monkeypatch, fused):
-    if fused and not matrices.has_fused_kernels():
-        pytest.skip('TensorFlow has no fused kernels here')
+    if fused:
+        skip_without_kernels()
     monkeypatch.setattr(matrices, 'has_fused_kernels', lambda: fused)
     trainer = new_trainer(dropout=0.0)
     kinds = {operation.type for operation in trainer.graph.get_operations()}
