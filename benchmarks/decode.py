@@ -40,7 +40,7 @@ WORKLOADS = {
     '1x1+128': (*OURS, 'ours-bfloat16', *PEERS, *LLAMA_CPP, 'transformers', 'concat'),
     '1x100+900': (*OURS, *PEERS, *LLAMA_CPP, 'concat'),
     '8x1+128': (*OURS, *PEERS, 'transformers'),
-    '32x1+64': (*OURS, *PEERS, 'transformers'),
+    '32x1+64': (*OURS, *PEERS),
     '64x1+32': (*OURS, *PEERS, 'transformers'),
     '1x1000+1': (*OURS, *PEERS, *LLAMA_CPP, 'transformers'),
 }

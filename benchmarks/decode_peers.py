@@ -183,6 +183,7 @@ def llama_cpp(*model):
 
     def generate(prompts, n):
         (prompt,) = prompts  # its Python interface continues one text at a time
+        network.reset()  # else it would know the prompt already
         tokens = network.generate(prompt, top_k=0, top_p=1.0, min_p=0.0, temp=1.0)
         return 1, sum(1 for _ in zip(range(n), tokens, strict=False))
 

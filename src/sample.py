@@ -68,13 +68,14 @@ def top_p_logits(logits, p):
     """
     n_vocab = model.shape_list(logits)[-1]
 
-    def first(n):
-        """The logits of the n likeliest tokens, in order, and the probability up to each."""
-        ordered, _ = tf.math.top_k(logits, n)
-        normaliser = tf.reduce_logsumexp(logits, axis=-1, keepdims=True)
-        return ordered, tf.cumsum(tf.exp(ordered - normaliser), axis=-1)
-
     def truncate():
+        normaliser = tf.reduce_logsumexp(logits, axis=-1, keepdims=True)
+
+        def first(n):
+            """The logits of the n likeliest tokens, in order, and the probability up to each."""
+            ordered, _ = tf.math.top_k(logits, n)
+            return ordered, tf.cumsum(tf.exp(ordered - normaliser), axis=-1)
+
         some = first(min(LIKELIEST, n_vocab))
         enough = tf.reduce_all(some[1][:, -1] >= p)
         # To sort the whole vocabulary takes five times as long.
