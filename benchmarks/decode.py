@@ -44,7 +44,11 @@ WORKLOADS = {
     '64x1+32': (*OURS, *PEERS, 'transformers'),
     '1x1000+1': (*OURS, *PEERS, *LLAMA_CPP, 'transformers'),
 }
-QUICK = ('1x1+128', '32x1+64', '1x1000+1')
+QUICK = {
+    '1x1+128': (*OURS, *PEERS, 'transformers'),
+    '32x1+64': (*OURS, *PEERS),
+    '1x1000+1': (*OURS, *PEERS, 'transformers'),
+}
 # llama.cpp's has a scale of 16 bits for 32 weights.
 BYTES_A_WEIGHT = {'float32': 4, 'bfloat16': 2, 'int8': 1}
 
@@ -78,8 +82,9 @@ def decode_benchmark(
         output: write all figures to NAME.json, and a plot of them to NAME.png
     """
     if quick:
-        workloads, repeats, starts = workloads or ','.join(QUICK), min(repeats, 2), 0
-    names = workloads.split(',') if workloads else list(WORKLOADS)
+        repeats, starts = min(repeats, 2), 0
+    suited = WORKLOADS | QUICK if quick else WORKLOADS
+    names = workloads.split(',') if workloads else list(QUICK if quick else WORKLOADS)
     with tempfile.TemporaryDirectory() as scratch:
         if models_dir is None:
             models_dir = scratch
@@ -94,7 +99,7 @@ def decode_benchmark(
         bandwidth = read_bandwidth()
         print(f'memory is read at {bandwidth:.1f} GB/s')
         figures = {'bandwidth': bandwidth, 'speeds': {}}
-        chosen = {name: engines.split(',') if engines else WORKLOADS[name] for name in names}
+        chosen = {name: engines.split(',') if engines else suited[name] for name in names}
         for engine in sorted(set().union(*chosen.values())):
             if engine.partition('-')[0] in decode_peers.WITH_FILES:
                 # The first one writes its file, for which it takes memory that is not to count.
