@@ -14,8 +14,8 @@ from model_session import ModelSession
 from settings import check_fits
 from tf_session import memory_for
 
-SHORT = 512  # tokens, of all prompts of a request: so many are read with the first step
-READ_AT_ONCE = 512  # tokens of longer ones: more take more memory, and Ctrl-C would wait for longer
+SHORT = 512  # tokens, of all prompts of a request: fewer are read with the first step
+READ_AT_ONCE = 512  # of each longer one: more take more memory, and Ctrl-C would wait for longer
 CACHE_STEP = 128  # the cache grows by so many slots: attention reads what is allocated
 
 
@@ -138,18 +138,17 @@ class Engine(ModelSession):
             self.knobs.first_sample: first_sample,
             self.knobs.end_token: -1 if end_token is None else end_token,
         }
-        at_once = max(READ_AT_ONCE // len(prompts), 1)
         request = self.request = object()  # the cache is of the latest request alone
         shape = {self.batch: len(prompts), self.capacity: capacity}
         self._run(self.reset, shape, len(prompts))
         finished = np.zeros(len(prompts), bool)
         slot, step, n = 0, 0, 1
-        if len(prompts) * width > SHORT:
-            for part in np.split(unread[:, :-1], range(at_once, width - 1, at_once), axis=1):
-                feed[self.state.unread], feed[self.state.slot] = part, slot
+        if len(prompts) * (width - 1) >= SHORT:
+            for slot in range(0, width - 1, READ_AT_ONCE):
+                feed[self.state.unread] = unread[:, slot : min(slot + READ_AT_ONCE, width - 1)]
+                feed[self.state.slot] = slot
                 self._run(self.fill, feed, len(prompts))
-                slot += part.shape[1]
-            unread = unread[:, -1:]
+            unread, slot = unread[:, -1:], width - 1
         while step < settings.length and not finished.all():
             behind = slot + unread.shape[1]
             if behind > capacity:
