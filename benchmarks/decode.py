@@ -49,8 +49,8 @@ QUICK = {
     '32x1+64': (*OURS, *PEERS),
     '1x1000+1': (*OURS, *PEERS, 'transformers'),
 }
-# llama.cpp's has a scale of 16 bits for 32 weights.
 BYTES_A_WEIGHT = {'float32': 4, 'bfloat16': 2, 'int8': 1}
+SCALES_OF_LLAMA_CPP = 2 / 32  # bytes a weight more in int8
 
 
 def decode_benchmark(
@@ -236,7 +236,8 @@ def work(name, models_dir, model_name, *more):
     dtype = dtype or 'float32'
     with command_line.quiet():
         generate = ENGINES[engine](models_dir, model_name, dtype, *more)
-    weights = sizes_of(models_dir, model_name) * BYTES_A_WEIGHT[dtype]
+    scales = SCALES_OF_LLAMA_CPP if name == 'llama.cpp-int8' else 0
+    weights = sizes_of(models_dir, model_name) * (BYTES_A_WEIGHT[dtype] + scales)
 
     def answer(batch, prompt, new):
         prompts = [[1000 + i for i in range(prompt)]] * batch

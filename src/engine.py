@@ -14,8 +14,9 @@ from model_session import ModelSession
 from settings import check_fits
 from tf_session import memory_for
 
-SHORT = 512  # tokens, of all prompts of a request: fewer are read with the first step
-READ_AT_ONCE = 512  # of each longer one: more take more memory, and Ctrl-C would wait for longer
+LONG = 768  # tokens, of all prompts of a request: fewer are read with the first step
+READ_AT_ONCE = 512  # of each long one: more take more memory, and Ctrl-C waits for them
+ROWS_AT_ONCE = 8192  # and fewer of each prompt if there are many
 CACHE_STEP = 128  # the cache grows by so many slots: attention reads what is allocated
 
 
@@ -74,33 +75,34 @@ class Engine(ModelSession):
 
     @functools.cached_property
     def fill(self):
-        """The operation that reads most of a long prompt.
+        """The operation that reads unread tokens at `slot` into the cache and asks nothing of them.
 
-        It takes half a second to make, which only those who need it are to wait for: so it joins
-        the graph late, as the only one that does.
+        It takes a second to make, so it joins the graph with the first request that is worth it,
+        and is all that does. (TensorFlow has no public way to add to a finalized graph.)
         """
         graph, state = self.session.graph, self.state
         was_finalized = graph.finalized
         graph._unsafe_unfinalize()
-        with (
-            graph.as_default(),
-            tf.variable_scope('', custom_getter=self.getter),
-            tf.variable_scope('', custom_getter=fused),
-        ):
-            n = tf.shape(state.unread)[1]
-            _, memories = sample.read(
-                self.hparams,
-                state,
-                state.unread,
-                state.slot,
-                attention=lambda bias: attention_in_parts(n, bias, before=state.slot),
-            )
-            # These are behind the keys and values of all other layers, but not behind the rest of
-            # the last layer, nor the logits, which nobody wants.
-            fill = tf.group(memories[-1].written)
-        if was_finalized:
-            graph.finalize()
-        return fill
+        try:
+            with (
+                graph.as_default(),
+                tf.variable_scope('', custom_getter=self.getter),
+                tf.variable_scope('', custom_getter=fused),
+            ):
+                n = tf.shape(state.unread)[1]
+                _, memories = sample.read(
+                    self.hparams,
+                    state,
+                    state.unread,
+                    state.slot,
+                    attention=lambda bias: attention_in_parts(n, bias, before=state.slot),
+                )
+                # These are behind the keys and values of all other layers, but not behind the rest
+                # of the last layer, nor the logits, which nobody wants.
+                return tf.group(memories[-1].written)
+        finally:
+            if was_finalized:
+                graph.finalize()
 
     def stream(self, prompts, settings, first_sample=0, chunk_seconds=0.1):
         """Continue prompts, and yield the new tokens as they come.
@@ -143,9 +145,10 @@ class Engine(ModelSession):
         self._run(self.reset, shape, len(prompts))
         finished = np.zeros(len(prompts), bool)
         slot, step, n = 0, 0, 1
-        if len(prompts) * (width - 1) >= SHORT:
-            for slot in range(0, width - 1, READ_AT_ONCE):
-                feed[self.state.unread] = unread[:, slot : min(slot + READ_AT_ONCE, width - 1)]
+        if len(prompts) * (width - 1) >= LONG:
+            at_once = min(READ_AT_ONCE, max(ROWS_AT_ONCE // len(prompts), 128))
+            for slot in range(0, width - 1, at_once):
+                feed[self.state.unread] = unread[:, slot : min(slot + at_once, width - 1)]
                 feed[self.state.slot] = slot
                 self._run(self.fill, feed, len(prompts))
             unread, slot = unread[:, -1:], width - 1

@@ -148,7 +148,7 @@ class Int8Matrix(Matrix):
 
     worth_keeping = True
     # oneDNN orders the values for its products in memory of its own. For one position it does so
-    # once, for hundreds each time: that costs nothing beside them, and there is no further copy.
+    # once and keeps them; for hundreds, each time, which is little beside them and holds no memory.
     ordered_once = True
 
     def ordered_each_time(self):

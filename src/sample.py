@@ -3,7 +3,7 @@
 Shapes: B batch, S prompt positions, V vocabulary.
 
 `decode` takes a State, which holds a cache and the tokens that the model has not read yet, and
-continues every row by up to n tokens: first it reads the prompt at once, then token by token.
+continues every row by up to n tokens: first it reads what is unread at once, then token by token.
 `sample_sequence` does so from start to end in one graph, as in 2019; engine.py keeps the state
 between session runs.
 """
@@ -76,9 +76,9 @@ def top_p_logits(logits, p):
             ordered, _ = tf.math.top_k(logits, n)
             return ordered, tf.cumsum(tf.exp(ordered - normaliser), axis=-1)
 
-        some = first(min(LIKELIEST, n_vocab))
+        some = first(tf.minimum(LIKELIEST, n_vocab))
         enough = tf.reduce_all(some[1][:, -1] >= p)
-        # To sort the whole vocabulary takes five times as long.
+        # To sort the whole vocabulary takes five times as long; one row that needs it is enough.
         ordered, mass = tf.cond(enough, lambda: some, lambda: first(n_vocab))
         size = 1 + tf.reduce_sum(tf.cast(mass[:, :-1] < p, tf.int32), axis=-1, keepdims=True)
         edge = tf.gather(ordered, size - 1, batch_dims=1)
@@ -93,6 +93,8 @@ def top_p_logits(logits, p):
 
 
 def keep(logits, kept):
+    """Logits that are kept, or no numbers: these must not become a row of equally likely tokens."""
+    kept = tf.logical_or(kept, tf.is_nan(logits))
     return tf.where(kept, logits, tf.fill(tf.shape(logits), logits.dtype.min))
 
 

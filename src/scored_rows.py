@@ -74,7 +74,7 @@ def shared_rows(windows, most):
 
 
 def width_of(row):
-    """The slots that a row runs in: it depends on its length alone, and wastes an eighth at most.
+    """The slots that a row runs in, by its length alone: a multiple of 16, or an eighth more.
 
     So a window's scores are the same whatever runs beside it, and there are few shapes to prepare.
     """

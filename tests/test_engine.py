@@ -1,7 +1,10 @@
+import collections
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from conftest import REFERENCE, check_cache_is_not_copied
+from test_fused_kernels import skip_without_kernels
 
 from engine import CACHE_STEP, Engine
 from matrices import has_int8_kernel
@@ -47,18 +50,20 @@ def test_the_settings_of_a_request_leave_no_trace_in_the_next(engine):
     assert engine.generate(PROMPTS, Settings(length=8, top_k=1, seed=3)) == before
 
 
-def test_requests_add_no_operation_to_the_graph(engine, monkeypatch):
-    def count_behind_requests():
-        for n, length in enumerate([3, 9], 1):
-            engine.generate(PROMPTS * n, Settings(length=length, top_p=0.5, top_k=4))
-        assert engine.graph.finalized
-        return len(engine.graph.get_operations())
+def test_requests_add_no_operation_to_the_graph(models_dir, monkeypatch):
+    with Engine('tiny', str(models_dir)) as engine:
 
-    assert engine.graph.finalized
-    count = len(engine.graph.get_operations())
-    assert count_behind_requests() == count
-    monkeypatch.setattr('engine.SHORT', 8)  # the first long prompts add what reads them, once
-    assert count_behind_requests() == count_behind_requests() > count
+        def count_behind_requests():
+            for n, length in enumerate([3, 9], 1):
+                engine.generate(PROMPTS * n, Settings(length=length, top_p=0.5, top_k=4))
+            assert engine.graph.finalized
+            return len(engine.graph.get_operations())
+
+        assert engine.graph.finalized
+        count = len(engine.graph.get_operations())
+        assert count_behind_requests() == count
+        monkeypatch.setattr('engine.LONG', 8)  # the first long prompts add what reads them, once
+        assert count_behind_requests() == count_behind_requests() > count
 
 
 def test_the_loop_copies_no_cache(engine):
@@ -96,7 +101,7 @@ def test_a_long_prompt_read_in_parts_gives_the_same_text(engine, monkeypatch, at
             read.append(feed[engine.state.unread].shape[1])
         return run(fetches, feed)
 
-    monkeypatch.setattr('engine.SHORT', 44)
+    monkeypatch.setattr('engine.LONG', 44)
     monkeypatch.setattr('engine.READ_AT_ONCE', at_once)
     monkeypatch.setattr('engine.CACHE_STEP', 3)
     monkeypatch.setattr(engine.session, 'run', recorded)
@@ -104,11 +109,57 @@ def test_a_long_prompt_read_in_parts_gives_the_same_text(engine, monkeypatch, at
     assert read == widths
 
 
-def test_many_prompts_of_one_token_are_read_with_the_first_step(engine, monkeypatch):
-    monkeypatch.setattr('engine.SHORT', 1)
-    texts = engine.generate([[5], [6], [7]], Settings(length=3, seed=1))
-    monkeypatch.undo()
-    assert engine.generate([[5], [6], [7]], Settings(length=3, seed=1)) == texts
+def test_many_prompts_of_one_token_are_read_with_the_first_step(models_dir, monkeypatch):
+    monkeypatch.setattr('engine.LONG', 1)
+    with Engine('tiny', str(models_dir)) as engine:
+        engine.generate([[5]] * 3, Settings(length=2))
+        assert 'fill' not in vars(engine)
+        engine.generate([[5, 6]] * 3, Settings(length=2))
+        assert 'fill' in vars(engine)
+
+
+@pytest.mark.parametrize('rows, width', [(1, 512), (16, 512), (32, 256), (64, 128), (1000, 128)])
+def test_fewer_tokens_of_a_prompt_are_read_at_once_if_there_are_many(engine, rows, width):
+    widths = []
+
+    class Enough(Exception):
+        pass
+
+    def run(fetches, feed, rows):
+        if fetches is engine.fill:
+            widths.append(feed[engine.state.unread].shape)
+            raise Enough
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, '_run', run)
+        patch.setattr(engine, 'hparams', engine.hparams.__class__(n_vocab=50257, n_ctx=1024))
+        with pytest.raises(Enough):
+            list(engine.stream([[5] * 1000] * rows, Settings(length=1)))
+    assert widths == [(rows, width)]
+
+
+def test_a_long_prompt_is_read_by_fused_kernels_in_parts(demo):
+    skip_without_kernels()
+    assert demo.fill
+    kinds = collections.Counter(op.type for op in demo.graph.get_operations())
+    n_layer = demo.hparams.n_layer
+    assert kinds['_FusedMatMul'] == n_layer
+    assert kinds['_MklLayerNorm'] == 2 * n_layer + 1
+    assert kinds['_MklFusedBatchMatMulV2'] == 4 * n_layer
+
+
+def test_an_interruption_while_that_is_built_leaves_the_graph_finalized(models_dir, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with Engine('tiny', str(models_dir)) as engine:
+        with monkeypatch.context() as patch:
+            patch.setattr('engine.attention_in_parts', interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                engine.generate([[5] * 20] * 50, Settings(length=2))
+        assert engine.graph.finalized
+        assert len(engine.generate([[5] * 20] * 50, Settings(length=2))) == 50
+        assert engine.graph.finalized
 
 
 @pytest.mark.parametrize('dtype', DTYPES)
@@ -125,8 +176,8 @@ def test_a_long_prompt_leaves_in_the_cache_what_the_first_step_would(models_dir,
                 engine.generate(prompts, Settings(length=1))
             return np.array(engine.session.run(engine.state.cache))  # [2, L, B, H, C, D]
 
-        step = cache_behind(SHORT=459)
-        parts = cache_behind(SHORT=458, READ_AT_ONCE=200)
+        step = cache_behind(LONG=459)
+        parts = cache_behind(LONG=458, READ_AT_ONCE=200)
     assert step.shape[4] == 230
     close = 1e-4 if dtype == 'float32' else 0.1
     for row, start in (0, 0), (1, 59):

@@ -126,6 +126,14 @@ def test_top_p_of_equally_likely_tokens_keeps_no_more_than_needed(p):
     np.testing.assert_array_equal(out[0] == 0, [1, 1, 1, 1, 0, 0, 0, 0])
 
 
+def test_top_p_takes_logits_of_any_shape():
+    logits = np.random.default_rng(1).normal(0, 3, [3, 50]).astype(np.float32)
+    with tf.Graph().as_default(), tf.Session() as session:
+        fed = tf.placeholder(tf.float32, [None, None])
+        out = session.run(sample.top_p_logits(fed, 0.5), {fed: logits})
+    np.testing.assert_array_equal(out > -1e9, nucleus(logits, 0.5))
+
+
 def test_top_p_of_1_changes_nothing():
     logits = np.array([[0, -50, -1e6]], np.float32)
     with tf.Graph().as_default():
@@ -161,6 +169,22 @@ def test_noise_is_gumbel_distributed():
     assert np.isfinite(values).all()
     # Kolmogorov-Smirnov: 200,000 draws differ by more than this with probability 1e-6.
     assert np.abs(np.exp(-np.exp(-values)) - empirical).max() < 0.006
+
+
+@pytest.mark.parametrize('knobs', [{}, {'top_k': 3}, {'top_p': 0.9}, {'top_k': 3, 'top_p': 0.5}])
+def test_no_numbers_give_the_same_token_always_and_leave_other_rows_alone(knobs):
+    """Not words that look as if a model had chosen them."""
+    logits = np.random.default_rng(0).normal(0, 3, [2, 600]).astype(np.float32)
+    logits[0] = np.nan
+    with tf.Graph().as_default(), tf.Session() as session:
+        step = tf.placeholder(tf.int32, [])
+        tokens = sample.next_token(tf.constant(logits), sample.Knobs(**knobs), step)
+        alone = sample.next_token(
+            tf.constant(logits[1:]), sample.Knobs(first_sample=1, **knobs), step
+        )
+        drawn = [session.run([tokens, alone], {step: n}) for n in range(20)]
+    assert len({both[0] for both, _ in drawn}) == 1
+    assert all(both[1] == one[0] for both, one in drawn)
 
 
 def drawn(logits, temperature, seed, number, step):

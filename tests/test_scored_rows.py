@@ -79,7 +79,7 @@ def row_of_length(n):
     return row_of(0, Window(np.arange(n + 1), 1))
 
 
-def test_a_row_runs_in_few_widths_that_waste_an_eighth_at_most():
+def test_a_row_runs_in_few_widths_that_waste_little():
     widths = [width_of(row_of_length(n)) for n in range(1, 1025)]
     for n, width in enumerate(widths, start=1):
         assert n <= width <= max(16 * -(-n // 16), n * 9 / 8)
