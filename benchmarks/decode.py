@@ -17,6 +17,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import re
 import statistics
 import sys
 import tempfile
@@ -85,6 +86,9 @@ def decode_benchmark(
         repeats, starts = min(repeats, 2), 0
     suited = WORKLOADS | QUICK if quick else WORKLOADS
     names = workloads.split(',') if workloads else list(QUICK if quick else WORKLOADS)
+    asked = engines.split(',') if engines else []
+    check(names, asked)
+    chosen = {name: asked or suited.get(name, OURS + PEERS) for name in names}
     with tempfile.TemporaryDirectory() as scratch:
         if models_dir is None:
             models_dir = scratch
@@ -99,7 +103,6 @@ def decode_benchmark(
         bandwidth = read_bandwidth()
         print(f'memory is read at {bandwidth:.1f} GB/s')
         figures = {'bandwidth': bandwidth, 'speeds': {}}
-        chosen = {name: engines.split(',') if engines else suited[name] for name in names}
         for engine in sorted(set().union(*chosen.values())):
             if engine.partition('-')[0] in decode_peers.WITH_FILES:
                 # The first one writes its file, for which it takes memory that is not to count.
@@ -108,11 +111,24 @@ def decode_benchmark(
             workers = start(chosen[name], models_dir, model_name, scratch)
             figures['speeds'][name] = compare(name, workers, repeats, bandwidth)
         if starts:
-            starting = engines.split(',') if engines else WORKLOADS['1x1+128']
+            starting = asked or WORKLOADS['1x1+128']
             figures['starts'] = report_starts(starting, models_dir, model_name, scratch, starts)
     print(f'\n{table(figures["speeds"])}')
     if output:
         write(figures, output)
+
+
+def check(workloads, engines):
+    """Raise ValueError for names that mean nothing, before anything is started."""
+    for workload in workloads:
+        if not re.fullmatch(r'[1-9]\d*x[1-9]\d*\+[1-9]\d*', workload):
+            raise ValueError(f'a workload is BATCHxPROMPT+NEW, such as 8x1+128, not {workload!r}')
+    for engine in engines:
+        name, dash, dtype = engine.partition('-')
+        if name not in ENGINES or (dash and dtype not in BYTES_A_WEIGHT):
+            raise ValueError(f'there is no engine {engine!r}: take some of {", ".join(ENGINES)}')
+        if name == 'llama.cpp' and not LLAMA_CPP:
+            raise ValueError('llama.cpp is not there: pip install gguf llama-cpp-python')
 
 
 def start(engines, models_dir, model_name, scratch):

@@ -17,7 +17,7 @@ import cache as kv
 import model
 from settings import Settings, check_fits
 
-LIKELIEST = 1024  # tokens that the nucleus is looked for among, before all are sorted
+SORTED_AT_FIRST = 1024  # likeliest tokens, among which the nucleus is looked for
 BLOCK = 256  # tokens of which one is drawn, once their block has been
 PHILOX = 1  # the number of this generator in the raw op
 PHILOX_BLOCK = 4  # random numbers it makes for each step of its counter
@@ -76,7 +76,7 @@ def top_p_logits(logits, p):
             ordered, _ = tf.math.top_k(logits, n)
             return ordered, tf.cumsum(tf.exp(ordered - normaliser), axis=-1)
 
-        some = first(tf.minimum(LIKELIEST, n_vocab))
+        some = first(tf.minimum(SORTED_AT_FIRST, n_vocab))
         enough = tf.reduce_all(some[1][:, -1] >= p)
         # To sort the whole vocabulary takes five times as long; one row that needs it is enough.
         ordered, mass = tf.cond(enough, lambda: some, lambda: first(n_vocab))

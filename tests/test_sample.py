@@ -79,7 +79,7 @@ def nucleus(logits, p):
 @pytest.mark.parametrize('likeliest', [16, 1024])  # the nucleus may reach beyond 16
 @pytest.mark.parametrize('p', [0.0, 0.05, 0.3, 0.5, 0.9, 0.99, 1.0])
 def test_top_p_keeps_the_smallest_set_that_reaches_p(monkeypatch, p, likeliest):
-    monkeypatch.setattr(sample, 'LIKELIEST', likeliest)
+    monkeypatch.setattr(sample, 'SORTED_AT_FIRST', likeliest)
     logits = np.random.default_rng(1).normal(0, 3, [4, 200]).astype(np.float32)
     with tf.Graph().as_default(), tf.Session() as session:
         fed = tf.placeholder(tf.float32, [])
@@ -90,7 +90,7 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p(monkeypatch, p, likeliest):
 
 @pytest.mark.parametrize('p, widths', [(0.4, [16]), (0.99, [16, 200])])
 def test_top_p_sorts_the_whole_vocabulary_only_where_it_has_to(monkeypatch, p, widths):
-    monkeypatch.setattr(sample, 'LIKELIEST', 16)
+    monkeypatch.setattr(sample, 'SORTED_AT_FIRST', 16)
     logits = np.random.default_rng(1).normal(0, 3, [4, 200]).astype(np.float32)
     with tf.Graph().as_default(), tf.Session() as session:
         out = sample.top_p_logits(tf.placeholder_with_default(logits, [4, 200]), p)
@@ -182,9 +182,9 @@ def test_no_numbers_give_the_same_token_always_and_leave_other_rows_alone(knobs)
         alone = sample.next_token(
             tf.constant(logits[1:]), sample.Knobs(first_sample=1, **knobs), step
         )
-        drawn = [session.run([tokens, alone], {step: n}) for n in range(20)]
-    assert len({both[0] for both, _ in drawn}) == 1
-    assert all(both[1] == one[0] for both, one in drawn)
+        answers = [session.run([tokens, alone], {step: n}) for n in range(20)]
+    assert len({both[0] for both, _ in answers}) == 1
+    assert all(both[1] == one[0] for both, one in answers)
 
 
 def drawn(logits, temperature, seed, number, step):
