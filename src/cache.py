@@ -79,19 +79,20 @@ def attention_at_once(bias):
     return functools.partial(attend, bias=bias)
 
 
-def memories(cache, slots, padding, attention=attention_at_once):
+def memories(cache, slots, padding, attention=attention_at_once, writer=None):
     """One LayerMemory a layer for a step that writes `slots` (int32 [S]) of all rows.
 
     attention: makes of a bias [B, 1, S, C] a function (q, k, v) like `model.attend`.
+    writer: as `in_place`, which is the default, for buffers of another kind.
     """
     capacity = shape_list(cache.keys[0])[2]
     bias = mask_bias(visible(slots, tf.range(capacity), padding), cache.keys[0].dtype)
-    write = writer(cache.keys[0], slots)
+    write = (writer or in_place)(cache.keys[0], slots)
     attend = attention(bias)
     return [LayerMemory(k, v, write, attend) for k, v in zip(cache.keys, cache.values, strict=True)]
 
 
-def writer(example, slots):
+def in_place(example, slots):
     """A function (buffer, x) that writes x [B, H, S, D] into `slots` of a buffer without a copy.
 
     It returns the buffer, which must be read through this result only: InplaceUpdate changes its

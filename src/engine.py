@@ -1,5 +1,6 @@
 """The generation engine: one model, one graph and one session that serve many requests."""
 
+import contextlib
 import functools
 import time
 
@@ -7,9 +8,10 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import cache as kv
+import compiled_step
 import sample
 from attend_in_parts import attention_in_parts
-from matrices import fused
+from matrices import fused, has_int8_kernel
 from model_session import ModelSession
 from settings import check_fits
 from tf_session import memory_for
@@ -17,6 +19,9 @@ from tf_session import memory_for
 LONG = 768  # tokens, of all prompts of a request: fewer are read with the first step
 READ_AT_ONCE = 512  # of each long one: more take more memory, and Ctrl-C waits for them
 ROWS_AT_ONCE = 8192  # and fewer of each prompt if there are many
+# For a text of 1,000 tokens steps are compiled four times, two seconds each. What is spared depends
+# on the rows: a tenth of a step with 2, a third with 8, nothing with one on a CPU.
+WORTH_COMPILING = 1000  # steps
 CACHE_STEP = 128  # the cache grows by so many slots: attention reads what is allocated
 
 
@@ -24,7 +29,11 @@ class Engine(ModelSession):
     """Generates text with one model; use it in a `with` block, or close() it.
 
     It is made, and fails, as ModelSession says.
+    compiled: whether steps run as programs that XLA compiles (compiled_step.py); may be set between
+        requests, and does not change the text in float32.
     """
+
+    compiled = False
 
     @classmethod
     def sharing(cls, session, hparams, encoder):
@@ -35,6 +44,7 @@ class Engine(ModelSession):
         """
         engine = cls.__new__(cls)
         engine.session, engine.hparams, engine.encoder = session, hparams, encoder
+        engine.dtype = 'float32'
         engine._build()
         return engine
 
@@ -46,10 +56,10 @@ class Engine(ModelSession):
         self.batch = tf.placeholder(tf.int32, [], 'batch')
         self.capacity = tf.placeholder(tf.int32, [], 'capacity')
         empty = kv.empty_cache(self.hparams, self.batch, self.capacity)
-        variables = kv.Cache(*([cache_variable(buffer) for buffer in buffers] for buffers in empty))
-        cache = kv.Cache(*([v.read_value() for v in buffers] for buffers in variables))
-        self.reset = assign(variables, empty)
-        self.grow = assign(variables, kv.grown(cache, self.capacity))
+        self.variables = kv.Cache(*([cache_variable(b) for b in buffers] for buffers in empty))
+        cache = kv.Cache(*([v.read_value() for v in buffers] for buffers in self.variables))
+        self.reset = assign(self.variables, empty)
+        self.grow = assign(self.variables, kv.grown(cache, self.capacity))
 
         self.state = sample.State(
             cache=cache,
@@ -77,29 +87,54 @@ class Engine(ModelSession):
     def fill(self):
         """The operation that reads unread tokens at `slot` into the cache and asks nothing of them.
 
-        It takes a second to make, so it joins the graph with the first request that is worth it,
-        and is all that does. (TensorFlow has no public way to add to a finalized graph.)
+        It takes a second to make, so it joins the graph with the first request that is worth it.
         """
-        graph, state = self.session.graph, self.state
+        state = self.state
+        with self._more_graph(), tf.variable_scope('', custom_getter=fused):
+            n = tf.shape(state.unread)[1]
+            _, memories = sample.read(
+                self.hparams,
+                state,
+                state.unread,
+                state.slot,
+                attention=lambda bias: attention_in_parts(n, bias, before=state.slot),
+            )
+            # These are behind the keys and values of all other layers, but not behind the rest
+            # of the last layer, nor the logits, which nobody wants.
+            return tf.group(memories[-1].written)
+
+    @functools.cached_property
+    def decode_compiled(self):
+        """`decode` by compiled steps, for rows with one unread token; it joins the graph as `fill`.
+
+        Raises ValueError where there is no compiler, or products that it does not know.
+        """
+        if not tf.test.is_built_with_xla():
+            raise ValueError('this TensorFlow has no XLA: leave out --xla')
+        if self.dtype == 'int8' and has_int8_kernel():
+            raise ValueError('int8 is quicker than XLA on this processor: leave out --xla')
+        state = self.state._replace(cache=self.variables)
+        with self._more_graph():
+            return compiled_step.decode(self.hparams, state, self.n, self.knobs)
+
+    def compiling_pays(self, rows, steps):
+        """Whether compiled steps spare more time than compiling takes.
+
+        rows: of a request.  steps: of all requests, each of as many tokens as there are rows.
+        """
+        if steps < WORTH_COMPILING or not tf.test.is_built_with_xla():
+            return False
+        return self.on_gpu or (self.dtype == 'float32' and rows > 1)
+
+    @contextlib.contextmanager
+    def _more_graph(self):
+        """Let operations be added to the graph; TensorFlow has no public way once it is final."""
+        graph = self.session.graph
         was_finalized = graph.finalized
         graph._unsafe_unfinalize()
         try:
-            with (
-                graph.as_default(),
-                tf.variable_scope('', custom_getter=self.getter),
-                tf.variable_scope('', custom_getter=fused),
-            ):
-                n = tf.shape(state.unread)[1]
-                _, memories = sample.read(
-                    self.hparams,
-                    state,
-                    state.unread,
-                    state.slot,
-                    attention=lambda bias: attention_in_parts(n, bias, before=state.slot),
-                )
-                # These are behind the keys and values of all other layers, but not behind the rest
-                # of the last layer, nor the logits, which nobody wants.
-                return tf.group(memories[-1].written)
+            with graph.as_default(), tf.variable_scope('', custom_getter=self.getter):
+                yield
         finally:
             if was_finalized:
                 graph.finalize()
@@ -130,7 +165,7 @@ class Engine(ModelSession):
         unread = np.array([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
         end_token = self.encoder.end_of_text if settings.stop_at_end else None
         slots = width + settings.length - 1  # the last token is never read
-        capacity = min(width + CACHE_STEP, slots)
+        capacity = self._capacity(width, slots)
         feed = {
             self.state.padding: width - lengths,
             self.knobs.temperature: settings.temperature,
@@ -145,7 +180,8 @@ class Engine(ModelSession):
         self._run(self.reset, shape, len(prompts))
         finished = np.zeros(len(prompts), bool)
         slot, step, n = 0, 0, 1
-        if len(prompts) * (width - 1) >= LONG:
+        decode = self.decode_compiled if self.compiled else self.decode
+        if len(prompts) * (width - 1) >= (1 if self.compiled else LONG):
             at_once = min(READ_AT_ONCE, max(ROWS_AT_ONCE // len(prompts), 128))
             for slot in range(0, width - 1, at_once):
                 feed[self.state.unread] = unread[:, slot : min(slot + at_once, width - 1)]
@@ -155,13 +191,13 @@ class Engine(ModelSession):
         while step < settings.length and not finished.all():
             behind = slot + unread.shape[1]
             if behind > capacity:
-                capacity = min(behind + CACHE_STEP, slots)
+                capacity = self._capacity(behind, slots)
                 self._run(self.grow, {self.capacity: capacity}, len(prompts))
             feed[self.state.unread], feed[self.state.slot] = unread, slot
             feed[self.state.step], feed[self.state.finished] = step, finished
             feed[self.n] = min(n, settings.length - step, capacity - behind + 1)
             start = time.perf_counter()
-            new = self._run(self.decode, feed, len(prompts))
+            new = self._run(decode, feed, len(prompts))
             seconds = (time.perf_counter() - start) / new.shape[1]
             yield new
             if self.request is not request:
@@ -173,6 +209,12 @@ class Engine(ModelSession):
             unread = new[:, -1:]
             # No more than a doubling: the first tokens are slow and say little of the others.
             n = max(1, min(2 * n, int(chunk_seconds / seconds)))
+
+    def _capacity(self, needed, slots):
+        """How many slots the cache is to have when so many are needed now, of so many in all."""
+        if self.compiled:  # for each size, so there are few
+            return min(max(CACHE_STEP, 2 ** int(needed).bit_length()), self.hparams.n_ctx)
+        return min(needed + CACHE_STEP, slots)
 
     def _run(self, operation, feed, rows):
         with memory_for(f'{rows} texts at a time: take fewer, or shorter ones'):

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Generate samples from nothing but the start token, to the terminal or to a JSONL file."""
 
+import math
 import sys
 
 from tqdm import tqdm
@@ -9,7 +10,7 @@ import command_line
 from hparams import read_hparams
 from model_files import expand, find_model, fingerprint, load_encoder_with_end
 from sample_file import SampleFile, seed_of
-from settings import Settings, check_dtype, check_fits, check_whole
+from settings import Settings, check_dtype, check_fits, check_whole, check_xla
 
 
 def sample_model(
@@ -25,6 +26,7 @@ def sample_model(
     output: str = None,
     stop_at_end: bool = False,
     dtype: str = 'float32',
+    xla: bool = None,
 ):
     """Generate text with a GPT-2 model from nothing.
 
@@ -46,10 +48,13 @@ def sample_model(
         dtype: of the weights: float32 is exact; int8 takes half the memory and is about twice as
             fast on x86 processors with VNNI (Intel since 2019, AMD since Zen 4), slower on others;
             bfloat16 is for processors with instructions for it
+        xla: compile each step, which takes seconds at first; None does so where it pays: for 1,000
+            steps or more, on a GPU, or in float32 with a batch_size above 1
     """
     check_whole('nsamples', nsamples, least=0, remark='0 goes on without end')
     check_whole('batch_size', batch_size, least=1)
     check_dtype(dtype)
+    check_xla(xla)
     knobs = dict(temperature=temperature, top_k=top_k, top_p=top_p, stop_at_end=stop_at_end)
     Settings(length=1 if length is None else length, seed=seed, **knobs)
     models_dir = expand(models_dir)
@@ -68,6 +73,10 @@ def sample_model(
             print(f'{output} holds {sink.written} samples already', file=sys.stderr)
             return
         with command_line.start_engine(model_name, models_dir, encoder, dtype) as engine:
+            engine.compiled = xla
+            if xla is None:
+                batches = -(-(nsamples - sink.written) // batch_size) if nsamples else math.inf
+                engine.compiled = engine.compiling_pays(batch_size, batches * length)
             generate(engine, sink, settings, nsamples, batch_size)
 
 

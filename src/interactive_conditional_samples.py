@@ -7,7 +7,7 @@ import sys
 import command_line
 from hparams import read_hparams
 from model_files import expand, find_model, load_encoder
-from settings import Settings, check_dtype, check_fits, check_whole, default_length
+from settings import Settings, check_dtype, check_fits, check_whole, check_xla, default_length
 
 PROMPT = 'Model prompt >>> '
 QUOTES = '"""'
@@ -27,6 +27,7 @@ def interact_model(
     prompt_file: str = None,
     stop_at_end: bool = False,
     dtype: str = 'float32',
+    xla: bool = False,
 ):
     """Continue a prompt with a GPT-2 model.
 
@@ -51,10 +52,12 @@ def interact_model(
         dtype: of the weights: float32 is exact; int8 takes half the memory and is about twice as
             fast on x86 processors with VNNI (Intel since 2019, AMD since Zen 4), slower on others;
             bfloat16 is for processors with instructions for it
+        xla: compile each step, which takes seconds at first; pays for many long samples at a time
     """
     check_whole('nsamples', nsamples, least=1)
     check_whole('batch_size', batch_size, least=1)
     check_dtype(dtype)
+    check_xla(xla)
     if prompt is not None and prompt_file is not None:
         raise ValueError('give --prompt or --prompt_file, not both')
     knobs = dict(temperature=temperature, top_k=top_k, top_p=top_p, stop_at_end=stop_at_end)
@@ -80,6 +83,7 @@ def interact_model(
         request(text)  # refuse a bad prompt before TensorFlow is loaded
 
     with command_line.start_engine(model_name, models_dir, encoder, dtype) as engine:
+        engine.compiled = bool(xla)
         if text is not None:
             show_samples(engine, *request(text), nsamples, batch_size)
         else:

@@ -8,6 +8,7 @@ V outputs, and its rows are what tokens are embedded as; the others are [K, M].
 """
 
 import concurrent.futures
+import contextlib
 import copy
 import functools
 import os
@@ -227,27 +228,57 @@ def load(session, path, reader, matrices):
     """
     size = sum(matrix.shape.num_elements() for matrix in matrices if matrix.worth_keeping)
     if size < WORTH_KEEPING:
-        assign(session, ((m, m.arrays(reader.get_tensor(m.name))) for m in matrices))
-        return
+        return assign(session, made(reader, matrices))
+    unreadable = (*quantized_file.UNREADABLE, tf.errors.NotFoundError)  # deleted meanwhile
+    with contextlib.suppress(*unreadable):
+        return map_kept(session, path, matrices)
+    writer = quantized_file.Writer(path)
     try:
-        with quantized_file.reading(path) as arrays:
-            assign(session, ((matrix, arrays(matrix.name)) for matrix in matrices))
-    except quantized_file.UNREADABLE:
-        writer = quantized_file.Writer(path)
-        try:
-            assign(session, made(reader, matrices, writer))
-        except BaseException:
-            writer.abandon()
-            raise
-        writer.finish()
+        for matrix in matrices:
+            if writer.archive:  # there is none where it cannot be written
+                writer.add(matrix.name, matrix.arrays(reader.get_tensor(matrix.name)))
+    except BaseException:
+        writer.abandon()
+        raise
+    writer.finish()
+    try:
+        map_kept(session, path, matrices)
+    except unreadable:  # it could not be written
+        assign(session, made(reader, matrices))
 
 
-def made(reader, matrices, writer):
-    """Yield matrices with their arrays, which are handed to a writer, too."""
+def made(reader, matrices):
+    """Yield matrices with their arrays."""
     for matrix in matrices:
-        arrays = matrix.arrays(reader.get_tensor(matrix.name))
-        writer.add(matrix.name, arrays)
-        yield matrix, arrays
+        yield matrix, matrix.arrays(reader.get_tensor(matrix.name))
+
+
+def map_kept(session, path, matrices):
+    """Set matrices to what is in the file beside a checkpoint, where TensorFlow then reads values.
+
+    oneDNN reads them once, to order them. So they need not stay in memory, and if there is little
+    of it the system takes theirs back. Scales are few and read for each request: these are copied.
+    """
+    with quantized_file.reading(path) as places:
+        pairs = [
+            pair
+            for matrix in matrices
+            for pair in zip(matrix.variables, places(matrix.name), strict=True)
+        ]
+    scales = [pair for pair in pairs if pair[1].dtype != np.int8]
+    initialize(session, [(each, quantized_file.array(path, place)) for each, place in scales])
+    name = path + quantized_file.SUFFIX
+    with session.graph.as_default(), tf.device('CPU:0'):
+        content = tf.raw_ops.ImmutableConst(
+            dtype=tf.int8, shape=[os.path.getsize(name)], memory_region_name=name
+        )
+
+        def part(place):  # which shares the memory of the whole
+            items = tf.slice(content, [place.offset], [int(np.prod(place.shape))])
+            return tf.reshape(items, place.shape)
+
+        values = [pair for pair in pairs if pair[1].dtype == np.int8]
+        session.run([variable.assign(part(place)).op for variable, place in values])
 
 
 def assign(session, pairs):

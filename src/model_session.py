@@ -18,7 +18,8 @@ class ModelSession(SessionOwner, abc.ABC):
 
     model_name, models_dir: as the scripts take them.
     encoder: the model's tokenizer, if it has been loaded already; an attribute like hparams.
-    dtype: what weight matrices are stored in and multiplied as, one of settings.DTYPES.
+    dtype: what weight matrices are stored in and multiplied as, one of settings.DTYPES; an
+        attribute, too.
     Raises ValueError, with what would help, if the model is not there or damaged.
     """
 
@@ -26,6 +27,7 @@ class ModelSession(SessionOwner, abc.ABC):
 
     def __init__(self, model_name='124M', models_dir='models', encoder=None, dtype='float32'):
         check_dtype(dtype)
+        self.dtype = dtype
         folder = find_model(model_name, models_dir)
         self.encoder = encoder or load_encoder(model_name, models_dir)
         self.hparams = read_hparams(os.path.join(folder, 'hparams.json'))

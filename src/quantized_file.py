@@ -4,11 +4,16 @@ PATH.int8 for the checkpoint PATH: a zip archive of NumPy arrays, not compressed
 checkpoint's size; reading it compares checksums. It names the checkpoint it was made of by the hash
 of PATH.index, where TensorFlow keeps a checksum of each tensor: other weights have another hash.
 The file may be deleted at any time.
+
+Arrays begin at multiples of ALIGNMENT bytes, so that TensorFlow can use them where they are, in the
+file that the system maps into memory.
 """
 
 import contextlib
 import hashlib
 import os
+import struct
+import typing
 import zipfile
 import zlib
 
@@ -17,8 +22,14 @@ import numpy as np
 from file_lock import lock
 
 SUFFIX = '.int8'
-FORMAT = 1  # to be raised when weights are quantized in another way
+READ_AT_ONCE = 2**20  # bytes
+FORMAT = 2  # to be raised when weights are quantized in another way
 SOURCE = 'source'  # the member that says what the others were made of
+ALIGNMENT = 64  # bytes; tensors that do not begin at a multiple of it are copied
+# A member's header is 30 bytes, the last four of which are the lengths of its name and of more
+# fields behind it (PKWARE's APPNOTE 4.3.7); a field is a number, the length of its content, and it.
+HEADER, LENGTHS = 30, '<26xHH'
+PADDING, FIELD = 0xD935, '<HH'  # the number that Android's zipalign has for the same
 # What damage at different places ends in; RuntimeError is for a "password" or another version.
 UNREADABLE = (
     *(OSError, ValueError, KeyError, EOFError, RuntimeError),
@@ -32,27 +43,53 @@ def source(path):
         return f'{FORMAT} {hashlib.sha256(file.read()).hexdigest()}'
 
 
+class Place(typing.NamedTuple):
+    """Where an array is in the file."""
+
+    offset: int  # bytes
+    shape: tuple
+    dtype: np.dtype
+
+
 @contextlib.contextmanager
 def reading(path):
-    """Open the file of a checkpoint: yields a function from a matrix's name to its arrays.
+    """Open the file of a checkpoint: yields a function from a matrix's name to its arrays' Places.
 
     It raises one of UNREADABLE, as the function does, if there is no file, or if it is damaged or
     was made of other weights.
     """
-    with zipfile.ZipFile(path + SUFFIX) as archive:
+    with open(path + SUFFIX, 'rb') as file, zipfile.ZipFile(file) as archive:
         if archive.read(SOURCE).decode() != source(path):
             raise ValueError('made of other weights')
 
-        def arrays(name):
+        def places(name):
             count = sum(member.startswith(name + '/') for member in archive.namelist())
-            return [array(archive, f'{name}/{i}.npy') for i in range(count)]
+            return [place(file, archive, f'{name}/{i}.npy') for i in range(count)]
 
-        yield arrays
+        yield places
 
 
-def array(archive, name):
+def place(file, archive, name):
+    """Where a member's array is, after its checksum has been compared."""
     with archive.open(name) as member:
-        return np.lib.format.read_array(member)  # at whose end checksums are compared
+        np.lib.format.read_magic(member)
+        shape, by_column, dtype = np.lib.format.read_array_header_1_0(member)
+        start = member.tell()
+        while member.read(READ_AT_ONCE):
+            pass  # at whose end the checksum is compared
+    info = archive.getinfo(name)
+    file.seek(info.header_offset)
+    lengths = struct.unpack(LENGTHS, file.read(HEADER))
+    if by_column or info.file_size != start + dtype.itemsize * np.prod(shape, dtype=int):
+        raise ValueError(f'{name} is not as it was written')
+    return Place(info.header_offset + HEADER + sum(lengths) + start, shape, dtype)
+
+
+def array(path, place):
+    """The array at a place, in memory."""
+    count = int(np.prod(place.shape))
+    values = np.fromfile(path + SUFFIX, place.dtype, count, offset=place.offset)
+    return values.reshape(place.shape)
 
 
 class Writer:
@@ -84,8 +121,12 @@ class Writer:
             return
         try:
             for i, values in enumerate(arrays):
-                with self.archive.open(f'{name}/{i}.npy', 'w') as member:
-                    np.lib.format.write_array(member, values)
+                info = zipfile.ZipInfo(f'{name}/{i}.npy')
+                behind = self.file.tell() + HEADER + len(info.filename) + struct.calcsize(FIELD)
+                padding = bytes(-behind % ALIGNMENT)
+                info.extra = struct.pack(FIELD, PADDING, len(padding)) + padding
+                with self.archive.open(info, 'w') as member:
+                    np.lib.format.write_array(member, values, version=(1, 0))
         except OSError:
             self.abandon()
 

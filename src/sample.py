@@ -169,13 +169,14 @@ def start(hparams, context, padding, capacity):
     )
 
 
-def read(hparams, state, tokens, slot, attention=kv.attention_at_once):
+def read(hparams, state, tokens, slot, **more):
     """Let the model read tokens [B, S] into the cache from `slot` on.
 
+    more: for kv.memories, how attention is computed and the cache written.
     Returns the logits of the last one [B, V], and what writes the cache: a kv.LayerMemory a layer.
     """
     slots = slot + tf.range(model.shape_list(tokens)[1])
-    memories = kv.memories(state.cache, slots, state.padding, attention)
+    memories = kv.memories(state.cache, slots, state.padding, **more)
     outputs = model.model(
         hparams,
         tokens,
@@ -187,9 +188,10 @@ def read(hparams, state, tokens, slot, attention=kv.attention_at_once):
     return outputs['logits'][:, 0], memories
 
 
-def decode(hparams, state, n, knobs):
+def decode(hparams, state, n, knobs, read=read):
     """Continue every row by up to n tokens, at least one; stop when all rows have ended.
 
+    read: the function of this name, or another with its first four arguments and its results.
     Returns the new tokens int32 [B, <= n] and the state behind them. Rows that have ended repeat
     the end token. The cache must have room for S + n - 1 slots more.
     """

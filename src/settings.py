@@ -58,6 +58,12 @@ def check_dtype(dtype):
         raise ValueError(f'dtype must be one of {", ".join(DTYPES)}, not {dtype!r}')
 
 
+def check_xla(xla):
+    """Raise ValueError unless it says whether to compile, or leaves that open."""
+    if xla is not None and not isinstance(xla, bool):
+        raise ValueError(f'xla must be True or False, not {xla!r}')
+
+
 def is_number(value):
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 

@@ -43,8 +43,10 @@ def session_config(large_products=False):
     # The operations of a step follow each other; a second thread to hand them to only costs
     # switches (15 % of a step on two cores). Each operation still uses all cores.
     config.inter_op_parallelism_threads = 1
-    # Rewriting the graph takes 0.9 s before the first token, and no step was faster for it.
+    # Rewriting the graph takes 0.9 s before the first token, and no step was faster for it. Folding
+    # constants was not either, and copies int8 weights that are mapped from a file.
     config.graph_options.rewrite_options.disable_meta_optimizer = True
+    config.graph_options.optimizer_options.opt_level = tf.OptimizerOptions.L0
     # oneDNN shares a product among the pool's threads. With the calling one as the last of them a
     # step wakes one thread less for each: 6 % quicker; but large products take 8 to 10 % longer.
     # Only the environment can say so, before the first product.

@@ -46,7 +46,7 @@ def test_buffers_are_written_in_place_and_are_not_one():
     with tf.Graph().as_default():
         empty = cache.empty_cache(HPARAMS, 1, 4)
         one, other = empty.keys
-        written = cache.writer(one, tf.constant([0]))(one, tf.ones([1, 2, 1, 3]))
+        written = cache.in_place(one, tf.constant([0]))(one, tf.ones([1, 2, 1, 3]))
         with tf.control_dependencies([written]):
             before, beside = tf.identity(one), tf.identity(other)
         written, before, beside = evaluate([written, before, beside])

@@ -53,6 +53,35 @@ def test_samples_are_counted_exactly_and_do_not_depend_on_the_batch_size(call, f
     assert len(samples_of(output)) == len(set(samples_of(output))) == 5
 
 
+def test_steps_are_compiled_when_asked_or_when_it_pays_and_samples_stay(
+    call, fast_start, flags, monkeypatch
+):
+    import engine
+
+    compiled = []
+    shared = engine.Engine('bytes', str(flags[-1]))
+    generate = shared.generate
+
+    def noted(*arguments):
+        compiled.append(shared.compiled)
+        return generate(*arguments)
+
+    monkeypatch.setattr(shared, 'generate', noted)
+    common = (*flags, '--seed', 3, '--length', 20, '--batch_size', 2)
+
+    def answer(*more):
+        compiled.clear()
+        return call(sample_model, *common, *more), set(compiled)
+
+    plain = answer('--nsamples', 3, '--noxla')
+    assert plain == answer('--nsamples', 3) == answer('--nsamples', 3, '--xla', 'False')
+    assert plain[0][0] == 0 and plain[1] == {False}
+    assert answer('--nsamples', 3, '--xla') == (plain[0], {True})
+    monkeypatch.setattr(engine, 'WORTH_COMPILING', 40)  # two batches of 20 steps
+    assert answer('--nsamples', 3) == (plain[0], {True})
+    assert answer('--nsamples', 2)[1] == {False}
+
+
 def test_without_a_length_samples_fill_the_context(call, fast_start, flags, tmp_path):
     path = tmp_path / 'out.jsonl'
     call(sample_model, *flags, '--nsamples', 1, '--output', path)
@@ -202,6 +231,7 @@ def test_control_c_keeps_what_is_written(call, fast_start, flags, tmp_path, monk
         (['--top_p', 'nan'], 'top_p must be'),
         (['--seed', '1e3'], 'seed must be'),
         (['--stop_at_end=yes'], 'stop_at_end must be'),
+        (['--xla=yes'], "xla must be True or False, not 'yes'"),
         (['--model_name', '/bytes'], "model name '/bytes' does not name a folder inside"),
         (['--model_name', 'nowhere'], "there is no model 'nowhere' in"),
         (['--models_dir', '/nowhere'], 'there is no model'),

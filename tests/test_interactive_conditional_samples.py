@@ -339,6 +339,7 @@ def test_without_a_length_samples_take_half_the_context_or_the_room_left(
         (['--seed', 'abc'], 'seed must be'),
         (['--seed', -1], 'seed must be'),
         (['--stop_at_end=1'], 'stop_at_end must be'),
+        (['--xla=yes'], "xla must be True or False, not 'yes'"),
         (['--model_name', '../bytes'], "model name '../bytes' does not name a folder inside"),
         (['--model_name', 'nowhere'], "there is no model 'nowhere' in"),
         (['--models_dir', '/nowhere'], 'there is no model'),

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import zipfile
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import checkpoint
 import matrices
 import quantized_file
 from file_lock import lock
+from tf_session import session_config
 
 NAMES = 'a/w', 'b/w'
 
@@ -135,6 +137,33 @@ def test_a_damaged_file_is_made_again(path, made, damage):
     with open(path + '.int8', 'rb') as file:
         assert file.read() != damaged
     assert same(first, load(path)) and len(made) == 4
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/self/maps'), reason='Linux tells what is mapped')
+def test_values_stay_in_the_file_which_may_be_deleted(path):
+    first = load(path)
+    with tf.Graph().as_default(), tf.Session(config=session_config()) as session:
+        loaded = [matrices.Int8Matrix(name, [1, 24, 32]) for name in NAMES]
+        matrices.load(session, path, tf.train.load_checkpoint(path), loaded)
+        assert path + '.int8' in mapped()
+        os.remove(path + '.int8')
+        assert same(first, [session.run(matrix.variables) for matrix in loaded])
+        assert path + '.int8 (deleted)' in mapped()
+    assert path + '.int8' not in mapped()
+
+
+def mapped():
+    with open('/proc/self/maps', encoding='utf-8') as file:
+        return file.read()
+
+
+def test_arrays_begin_where_tensorflow_can_use_them(path):
+    load(path)
+    with quantized_file.reading(path) as places:
+        offsets = [place.offset for name in NAMES for place in places(name)]
+    assert len(offsets) == 4 and not any(offset % 64 for offset in offsets)
+    with zipfile.ZipFile(path + '.int8') as archive:
+        assert archive.testzip() is None
 
 
 def test_small_models_keep_nothing(path, monkeypatch):
