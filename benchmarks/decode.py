@@ -14,6 +14,7 @@ in one run, mean anything.
 
 import collections
 import concurrent.futures
+import functools
 import json
 import os
 import pathlib
@@ -35,14 +36,16 @@ import command_line  # noqa: E402
 
 # A workload is BATCHxPROMPT+NEW; with it the engines for which it is worth the time.
 OURS = ('ours', 'ours-int8')
+XLA = 'ours.xla'  # by steps that XLA compiles
 PEERS = ('ctranslate2', 'ctranslate2-int8')
 LLAMA_CPP = ('llama.cpp', 'llama.cpp-int8') if decode_peers.has_llama_cpp() else ()
 WORKLOADS = {
     '1x1+128': (*OURS, 'ours-bfloat16', *PEERS, *LLAMA_CPP, 'transformers', 'concat'),
     '1x100+900': (*OURS, *PEERS, *LLAMA_CPP, 'concat'),
-    '8x1+128': (*OURS, *PEERS, 'transformers'),
-    '32x1+64': (*OURS, *PEERS),
-    '64x1+32': (*OURS, *PEERS, 'transformers'),
+    '8x1+128': (*OURS, XLA, *PEERS, 'transformers'),
+    '8x1+512': (*OURS, XLA, *PEERS),
+    '32x1+64': (*OURS, XLA, *PEERS),
+    '64x1+32': (*OURS, XLA, *PEERS, 'transformers'),
     '1x1000+1': (*OURS, *PEERS, *LLAMA_CPP, 'transformers'),
 }
 QUICK = {
@@ -72,9 +75,10 @@ def decode_benchmark(
         models_dir: where the model is; None makes one of the 124M's shape with random weights
         model_name: its name
         workloads: BATCHxPROMPT+NEW, separated by commas; None takes all that this file names
-        engines: ours, ours-bfloat16, ours-int8, ctranslate2, ctranslate2-int8, transformers,
-            llama.cpp, llama.cpp-int8 (q8_0; batch 1), concat (the 2019 loop on today's TensorFlow);
-            None takes what suits each workload, llama.cpp where its package is installed
+        engines: ours, ours-bfloat16, ours-int8, ours.xla (--xla), ctranslate2, ctranslate2-int8,
+            transformers, llama.cpp, llama.cpp-int8 (q8_0; batch 1), concat (the 2019 loop on
+            today's TensorFlow); None takes what suits each workload, llama.cpp where its package
+            is installed
         repeats: counted rounds
         starts: processes started to measure the time to a first token; 0 leaves that out
         quick: three workloads, two rounds and no start
@@ -289,10 +293,11 @@ def our_engine(models_dir, model_name, dtype):
     return command_line.start_engine(model_name, models_dir, encoder, dtype)  # as the scripts do
 
 
-def ours(models_dir, model_name, dtype, scratch):
+def ours(models_dir, model_name, dtype, scratch, compiled=False):
     from settings import Settings
 
     engine = our_engine(models_dir, model_name, dtype)
+    engine.compiled = compiled
 
     def generate(prompts, n):
         chunks = list(engine.stream(prompts, Settings(length=n, seed=0), chunk_seconds=1))
@@ -400,6 +405,7 @@ def concat(models_dir, model_name, dtype, scratch):
 
 ENGINES = {
     'ours': ours,
+    XLA: functools.partial(ours, compiled=True),
     'concat': concat,
     'transformers': decode_peers.transformers,
     'ctranslate2': decode_peers.ctranslate2,
