@@ -19,9 +19,11 @@ from tf_session import memory_for
 LONG = 768  # tokens, of all prompts of a request: fewer are read with the first step
 READ_AT_ONCE = 512  # of each long one: more take more memory, and Ctrl-C waits for them
 ROWS_AT_ONCE = 8192  # and fewer of each prompt if there are many
-# For a text of 1,000 tokens steps are compiled four times, two seconds each. What is spared depends
-# on the rows: a tenth of a step with 2, a third with 8, nothing with one on a CPU.
-WORTH_COMPILING = 1000  # steps
+# Steps of a model of so many weights, for which compiling pays: a text of 1,000 tokens needs four
+# programs, two seconds each for the 124M; 10 ms of a step are spared with 4 rows, 20 to 40 with 8.
+WORTH_COMPILING = 5000
+WEIGHTS_WORTH_COMPILING = 2**26
+ROWS_WORTH_COMPILING = 4  # on a CPU; with one it takes longer
 CACHE_STEP = 128  # the cache grows by so many slots: attention reads what is allocated
 
 
@@ -29,11 +31,26 @@ class Engine(ModelSession):
     """Generates text with one model; use it in a `with` block, or close() it.
 
     It is made, and fails, as ModelSession says.
-    compiled: whether steps run as programs that XLA compiles (compiled_step.py); may be set between
-        requests, and does not change the text in float32.
     """
 
-    compiled = False
+    _compiled = False
+
+    @property
+    def compiled(self):
+        """Whether steps run as programs that XLA compiles (compiled_step.py).
+
+        May be set between requests, and does not change the text in float32. Raises ValueError
+        where there is no compiler, or products are used that it does not know.
+        """
+        return self._compiled
+
+    @compiled.setter
+    def compiled(self, compiled):
+        if compiled and not tf.test.is_built_with_xla():
+            raise ValueError('this TensorFlow has no XLA: leave out --xla')
+        if compiled and self.dtype == 'int8' and has_int8_kernel():
+            raise ValueError('int8 is quicker than XLA on this processor: leave out --xla')
+        self._compiled = bool(compiled)
 
     @classmethod
     def sharing(cls, session, hparams, encoder):
@@ -105,14 +122,7 @@ class Engine(ModelSession):
 
     @functools.cached_property
     def decode_compiled(self):
-        """`decode` by compiled steps, for rows with one unread token; it joins the graph as `fill`.
-
-        Raises ValueError where there is no compiler, or products that it does not know.
-        """
-        if not tf.test.is_built_with_xla():
-            raise ValueError('this TensorFlow has no XLA: leave out --xla')
-        if self.dtype == 'int8' and has_int8_kernel():
-            raise ValueError('int8 is quicker than XLA on this processor: leave out --xla')
+        """`decode` by compiled steps, for rows with one unread token; made when first asked for."""
         state = self.state._replace(cache=self.variables)
         with self._more_graph():
             return compiled_step.decode(self.hparams, state, self.n, self.knobs)
@@ -122,9 +132,12 @@ class Engine(ModelSession):
 
         rows: of a request.  steps: of all requests, each of as many tokens as there are rows.
         """
-        if steps < WORTH_COMPILING or not tf.test.is_built_with_xla():
+        weights = self.hparams.n_layer * 12 * self.hparams.n_embd**2
+        if min(steps / WORTH_COMPILING, weights / WEIGHTS_WORTH_COMPILING) < 1:
             return False
-        return self.on_gpu or (self.dtype == 'float32' and rows > 1)
+        if not tf.test.is_built_with_xla():
+            return False
+        return self.on_gpu or (self.dtype == 'float32' and rows >= ROWS_WORTH_COMPILING)
 
     @contextlib.contextmanager
     def _more_graph(self):
@@ -181,7 +194,8 @@ class Engine(ModelSession):
         finished = np.zeros(len(prompts), bool)
         slot, step, n = 0, 0, 1
         decode = self.decode_compiled if self.compiled else self.decode
-        if len(prompts) * (width - 1) >= (1 if self.compiled else LONG):
+        least = 1 if self.compiled else LONG  # compiled steps read one token a row
+        if len(prompts) * (width - 1) >= least:
             at_once = min(READ_AT_ONCE, max(ROWS_AT_ONCE // len(prompts), 128))
             for slot in range(0, width - 1, at_once):
                 feed[self.state.unread] = unread[:, slot : min(slot + at_once, width - 1)]
@@ -212,7 +226,7 @@ class Engine(ModelSession):
 
     def _capacity(self, needed, slots):
         """How many slots the cache is to have when so many are needed now, of so many in all."""
-        if self.compiled:  # for each size, so there are few
+        if self.compiled:  # once for each size, so there are few
             return min(max(CACHE_STEP, 2 ** int(needed).bit_length()), self.hparams.n_ctx)
         return min(needed + CACHE_STEP, slots)
 

@@ -48,8 +48,9 @@ def sample_model(
         dtype: of the weights: float32 is exact; int8 takes half the memory and is about twice as
             fast on x86 processors with VNNI (Intel since 2019, AMD since Zen 4), slower on others;
             bfloat16 is for processors with instructions for it
-        xla: compile each step, which takes seconds at first; None does so where it pays: for 1,000
-            steps or more, on a GPU, or in float32 with a batch_size above 1
+        xla: compile each step, which takes seconds at first; None does so where it pays: for 5,000
+            steps or more of the 124M or a larger model, in float32 with a batch_size of 4 or more,
+            or on a GPU
     """
     check_whole('nsamples', nsamples, least=0, remark='0 goes on without end')
     check_whole('batch_size', batch_size, least=1)

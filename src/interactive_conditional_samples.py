@@ -83,7 +83,7 @@ def interact_model(
         request(text)  # refuse a bad prompt before TensorFlow is loaded
 
     with command_line.start_engine(model_name, models_dir, encoder, dtype) as engine:
-        engine.compiled = bool(xla)
+        engine.compiled = xla
         if text is not None:
             show_samples(engine, *request(text), nsamples, batch_size)
         else:

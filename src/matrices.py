@@ -229,8 +229,7 @@ def load(session, path, reader, matrices):
     size = sum(matrix.shape.num_elements() for matrix in matrices if matrix.worth_keeping)
     if size < WORTH_KEEPING:
         return assign(session, made(reader, matrices))
-    unreadable = (*quantized_file.UNREADABLE, tf.errors.NotFoundError)  # deleted meanwhile
-    with contextlib.suppress(*unreadable):
+    with contextlib.suppress(*quantized_file.UNREADABLE):
         return map_kept(session, path, matrices)
     writer = quantized_file.Writer(path)
     try:
@@ -243,7 +242,7 @@ def load(session, path, reader, matrices):
     writer.finish()
     try:
         map_kept(session, path, matrices)
-    except unreadable:  # it could not be written
+    except quantized_file.UNREADABLE:  # it could not be written, or not be mapped
         assign(session, made(reader, matrices))
 
 
@@ -265,9 +264,17 @@ def map_kept(session, path, matrices):
             for matrix in matrices
             for pair in zip(matrix.variables, places(matrix.name), strict=True)
         ]
-    scales = [pair for pair in pairs if pair[1].dtype != np.int8]
-    initialize(session, [(each, quantized_file.array(path, place)) for each, place in scales])
-    name = path + quantized_file.SUFFIX
+        scales = [pair for pair in pairs if pair[1].dtype != np.int8]
+        initialize(session, [(each, quantized_file.array(path, place)) for each, place in scales])
+        values = [pair for pair in pairs if pair[1].dtype == np.int8]
+        try:
+            map_values(session, path + quantized_file.SUFFIX, values)
+        except tf.errors.OpError as error:  # deleted meanwhile, or where files cannot be mapped
+            raise OSError(error.message) from error
+
+
+def map_values(session, name, pairs):
+    """Set variables to parts of a file: pairs of a variable and a quantized_file.Place."""
     with session.graph.as_default(), tf.device('CPU:0'):
         content = tf.raw_ops.ImmutableConst(
             dtype=tf.int8, shape=[os.path.getsize(name)], memory_region_name=name
@@ -277,8 +284,7 @@ def map_kept(session, path, matrices):
             items = tf.slice(content, [place.offset], [int(np.prod(place.shape))])
             return tf.reshape(items, place.shape)
 
-        values = [pair for pair in pairs if pair[1].dtype == np.int8]
-        session.run([variable.assign(part(place)).op for variable, place in values])
+        session.run([variable.assign(part(place)).op for variable, place in pairs])
 
 
 def assign(session, pairs):

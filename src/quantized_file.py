@@ -3,10 +3,10 @@
 PATH.int8 for the checkpoint PATH: a zip archive of NumPy arrays, not compressed, a quarter of the
 checkpoint's size; reading it compares checksums. It names the checkpoint it was made of by the hash
 of PATH.index, where TensorFlow keeps a checksum of each tensor: other weights have another hash.
-The file may be deleted at any time.
+The file may be deleted at any time, or another put in its place; but not be written to.
 
 Arrays begin at multiples of ALIGNMENT bytes, so that TensorFlow can use them where they are, in the
-file that the system maps into memory.
+file that the system maps into memory. What is written to the file is then in the weights, too.
 """
 
 import contextlib
@@ -25,11 +25,12 @@ SUFFIX = '.int8'
 READ_AT_ONCE = 2**20  # bytes
 FORMAT = 2  # to be raised when weights are quantized in another way
 SOURCE = 'source'  # the member that says what the others were made of
+VERSION = 1, 0  # of NumPy's format
 ALIGNMENT = 64  # bytes; tensors that do not begin at a multiple of it are copied
 # A member's header is 30 bytes, the last four of which are the lengths of its name and of more
 # fields behind it (PKWARE's APPNOTE 4.3.7); a field is a number, the length of its content, and it.
 HEADER, LENGTHS = 30, '<26xHH'
-PADDING, FIELD = 0xD935, '<HH'  # the number that Android's zipalign has for the same
+PADDING_ID, FIELD = 0xD935, '<HH'  # the number that Android's zipalign has for the same
 # What damage at different places ends in; RuntimeError is for a "password" or another version.
 UNREADABLE = (
     *(OSError, ValueError, KeyError, EOFError, RuntimeError),
@@ -56,7 +57,8 @@ def reading(path):
     """Open the file of a checkpoint: yields a function from a matrix's name to its arrays' Places.
 
     It raises one of UNREADABLE, as the function does, if there is no file, or if it is damaged or
-    was made of other weights.
+    was made of other weights; and at the end if the path has come to name another file, since what
+    is used of it is opened by its name.
     """
     with open(path + SUFFIX, 'rb') as file, zipfile.ZipFile(file) as archive:
         if archive.read(SOURCE).decode() != source(path):
@@ -67,12 +69,15 @@ def reading(path):
             return [place(file, archive, f'{name}/{i}.npy') for i in range(count)]
 
         yield places
+        if not os.path.samestat(os.fstat(file.fileno()), os.stat(path + SUFFIX)):
+            raise ValueError('replaced meanwhile')
 
 
 def place(file, archive, name):
     """Where a member's array is, after its checksum has been compared."""
     with archive.open(name) as member:
-        np.lib.format.read_magic(member)
+        if np.lib.format.read_magic(member) != VERSION:
+            raise ValueError(f'{name} is not as it was written')
         shape, by_column, dtype = np.lib.format.read_array_header_1_0(member)
         start = member.tell()
         while member.read(READ_AT_ONCE):
@@ -80,7 +85,8 @@ def place(file, archive, name):
     info = archive.getinfo(name)
     file.seek(info.header_offset)
     lengths = struct.unpack(LENGTHS, file.read(HEADER))
-    if by_column or info.file_size != start + dtype.itemsize * np.prod(shape, dtype=int):
+    stored = info.compress_type == zipfile.ZIP_STORED and not by_column
+    if not stored or info.file_size != start + dtype.itemsize * np.prod(shape, dtype=int):
         raise ValueError(f'{name} is not as it was written')
     return Place(info.header_offset + HEADER + sum(lengths) + start, shape, dtype)
 
@@ -124,9 +130,9 @@ class Writer:
                 info = zipfile.ZipInfo(f'{name}/{i}.npy')
                 behind = self.file.tell() + HEADER + len(info.filename) + struct.calcsize(FIELD)
                 padding = bytes(-behind % ALIGNMENT)
-                info.extra = struct.pack(FIELD, PADDING, len(padding)) + padding
+                info.extra = struct.pack(FIELD, PADDING_ID, len(padding)) + padding
                 with self.archive.open(info, 'w') as member:
-                    np.lib.format.write_array(member, values, version=(1, 0))
+                    np.lib.format.write_array(member, values, version=VERSION)
         except OSError:
             self.abandon()
 

@@ -132,41 +132,54 @@ def test_int8_is_compiled_where_it_has_no_quicker_product(models_dir, monkeypatc
     for module in (engines, matrices):
         monkeypatch.setattr(module, 'has_int8_kernel', lambda: kernel)
     with Engine('demo', str(models_dir), dtype='int8') as engine:
-        engine.compiled = True
         if kernel:
             with pytest.raises(ValueError, match='leave out --xla'):
-                engine.generate([[5, 6]], Settings(length=3))
-            assert engine.graph.finalized
+                engine.compiled = True
+            assert not engine.compiled
             return
         plain, compiled = both(engine, [[5, 6, 7]], Settings(length=8, temperature=0))
         assert compiled == plain
 
 
 def test_without_a_compiler_it_is_refused(engine, monkeypatch):
+    engine.compiled = False
     monkeypatch.setattr(tf.test, 'is_built_with_xla', lambda: False)
-    monkeypatch.delitem(vars(engine), 'decode_compiled', raising=False)
-    engine.compiled = True
     with pytest.raises(ValueError, match=re.escape('this TensorFlow has no XLA: leave out --xla')):
-        engine.generate(PROMPTS, Settings(length=2))
+        engine.compiled = True
+    monkeypatch.setattr(engines, 'WEIGHTS_WORTH_COMPILING', 1)
     assert not engine.compiling_pays(8, 10**6)
+
+
+def test_the_cache_has_few_sizes(engine):
+    """Each of them is compiled."""
+    n_ctx = engine.hparams.n_ctx
+    engine.compiled = True
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engines, 'CACHE_STEP', n_ctx // 4)
+        sizes = [engine._capacity(needed, n_ctx) for needed in range(1, n_ctx + 1)]
+    assert sorted(set(sizes)) == [n_ctx // 4, n_ctx // 2, n_ctx]
+    assert all(size >= needed for needed, size in enumerate(sizes, 1))
 
 
 @pytest.mark.parametrize(
     'on_gpu, dtype, rows, steps, pays',
     [
-        (False, 'float32', 8, 1000, True),
+        (False, 'float32', 4, 5000, True),
         (False, 'float32', 8, float('inf'), True),
-        (False, 'float32', 8, 999, False),
-        (False, 'float32', 1, 10**6, False),
+        (False, 'float32', 8, 4999, False),
+        (False, 'float32', 3, 10**6, False),
         (False, 'int8', 8, 10**6, False),
-        (True, 'float32', 1, 1000, True),
-        (True, 'int8', 1, 1000, True),
-        (True, 'bfloat16', 1, 999, False),
+        (True, 'float32', 1, 5000, True),
+        (True, 'int8', 1, 5000, True),
+        (True, 'bfloat16', 1, 4999, False),
     ],
 )
-def test_it_pays_for_many_steps_of_several_rows(
+def test_it_pays_for_many_steps_of_several_rows_of_a_large_model(
     engine, monkeypatch, on_gpu, dtype, rows, steps, pays
 ):
+    assert not engine.compiling_pays(64, 10**9)
+    large = engine.hparams.__class__(n_embd=768, n_layer=12)
+    monkeypatch.setattr(engine, 'hparams', large)
     monkeypatch.setattr(Engine, 'on_gpu', on_gpu)
     monkeypatch.setattr(engine, 'dtype', dtype)
     assert engine.compiling_pays(rows, steps) is pays

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import pathlib
 import re
@@ -54,9 +55,12 @@ def test_samples_are_counted_exactly_and_do_not_depend_on_the_batch_size(call, f
 
 
 def test_steps_are_compiled_when_asked_or_when_it_pays_and_samples_stay(
-    call, fast_start, flags, monkeypatch
+    call, fast_start, flags, monkeypatch, tmp_path
 ):
     import engine
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
 
     compiled = []
     shared = engine.Engine('bytes', str(flags[-1]))
@@ -77,9 +81,15 @@ def test_steps_are_compiled_when_asked_or_when_it_pays_and_samples_stay(
     assert plain == answer('--nsamples', 3) == answer('--nsamples', 3, '--xla', 'False')
     assert plain[0][0] == 0 and plain[1] == {False}
     assert answer('--nsamples', 3, '--xla') == (plain[0], {True})
-    monkeypatch.setattr(engine, 'WORTH_COMPILING', 40)  # two batches of 20 steps
+    asked = []
+    monkeypatch.setattr(shared, 'compiling_pays', lambda *numbers: asked.append(numbers) or True)
     assert answer('--nsamples', 3) == (plain[0], {True})
-    assert answer('--nsamples', 2)[1] == {False}
+    path = tmp_path / 'out.jsonl'
+    answer('--nsamples', 2, '--output', path)
+    answer('--nsamples', 7, '--output', path)  # five more
+    monkeypatch.setattr(shared, 'generate', interrupted)
+    answer('--nsamples', 0)
+    assert asked == [(2, 40), (2, 20), (2, 60), (2, math.inf)]
 
 
 def test_without_a_length_samples_fill_the_context(call, fast_start, flags, tmp_path):

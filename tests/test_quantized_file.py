@@ -166,6 +166,68 @@ def test_arrays_begin_where_tensorflow_can_use_them(path):
         assert archive.testzip() is None
 
 
+def test_a_large_array_is_compared_to_its_end(tmp_path):
+    path = str(tmp_path / 'model.ckpt')
+    write_checkpoint(path, seed=0)
+    writer = quantized_file.Writer(path)
+    writer.add('large', [np.zeros(100_000, np.int8)])
+    writer.finish()
+    with quantized_file.reading(path) as places:
+        (place,) = places('large')
+        assert not quantized_file.array(path, place).any()
+    with open(path + '.int8', 'r+b') as file:
+        file.seek(place.offset + 99_999)
+        file.write(b'x')
+    with pytest.raises(zipfile.BadZipFile), quantized_file.reading(path) as places:
+        places('large')
+
+
+@pytest.mark.parametrize('method', [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_a_compressed_file_is_made_again(path, made, method):
+    first = load(path)
+    with zipfile.ZipFile(path + '.int8') as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path + '.int8', 'w', method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    assert same(first, load(path)) and len(made) == 4
+
+
+def test_a_file_that_is_replaced_meanwhile_is_not_used(path, made, monkeypatch):
+    """By that of other weights, between checking and mapping."""
+    first = load(path)
+    write_checkpoint(path, seed=1)
+    second = load(path)
+    os.replace(path + '.int8', path + '.other')
+    write_checkpoint(path, seed=0)
+    assert same(first, load(path)) and len(made) == 6
+    real = matrices.map_values
+
+    def map_values(*arguments):
+        if os.path.exists(path + '.other'):
+            os.replace(path + '.other', path + '.int8')
+        real(*arguments)
+
+    monkeypatch.setattr(matrices, 'map_values', map_values)
+    assert same(first, load(path)) and not same(first, second)
+
+
+@pytest.mark.parametrize('fault', ['deleted', 'mapping'])
+def test_what_cannot_be_mapped_is_in_memory(path, monkeypatch, fault):
+    first = load(path)
+    real = matrices.map_values
+
+    def map_values(session, name, pairs):
+        if fault == 'deleted':
+            os.remove(name)
+            with open(name, 'wb'):
+                pass
+        real(session, name if fault == 'deleted' else os.path.dirname(path), pairs)
+
+    monkeypatch.setattr(matrices, 'map_values', map_values)
+    assert same(first, load(path))
+
+
 def test_small_models_keep_nothing(path, monkeypatch):
     monkeypatch.setattr(matrices, 'WORTH_KEEPING', 2 * 24 * 32 + 1)
     load(path)
