@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import cache as kv
-import compiled_step
 import sample
 from attend_in_parts import attention_in_parts
 from matrices import fused, has_int8_kernel
@@ -123,6 +122,8 @@ class Engine(ModelSession):
     @functools.cached_property
     def decode_compiled(self):
         """`decode` by compiled steps, for rows with one unread token; made when first asked for."""
+        import compiled_step  # what it imports may be missing where TensorFlow has no XLA
+
         state = self.state._replace(cache=self.variables)
         with self._more_graph():
             return compiled_step.decode(self.hparams, state, self.n, self.knobs)

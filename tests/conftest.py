@@ -163,6 +163,24 @@ def fast_start(monkeypatch):
     monkeypatch.setattr(engine, 'Engine', kept_engine)
 
 
+@pytest.fixture(scope='module')
+def engine(models_dir):
+    """An engine of the 2019 code's model with the real vocabulary."""
+    from engine import Engine
+
+    with Engine('tiny', str(models_dir)) as engine:
+        yield engine
+
+
+@pytest.fixture(scope='module')
+def demo(models_dir):
+    """One of the bundled model, whose context is longer."""
+    from engine import Engine
+
+    with Engine('demo', str(models_dir)) as engine:
+        yield engine
+
+
 @pytest.fixture
 def no_tensorflow(monkeypatch):
     """Fail a test that imports TensorFlow."""

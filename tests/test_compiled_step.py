@@ -17,18 +17,6 @@ PROMPTS = [[15496, 995], [464], [40, 1101, 345, 821, 339]]
 pytestmark = pytest.mark.skipif(not tf.test.is_built_with_xla(), reason='TensorFlow without XLA')
 
 
-@pytest.fixture(scope='module')
-def engine(models_dir):
-    with Engine('tiny', str(models_dir)) as engine:
-        yield engine
-
-
-@pytest.fixture(scope='module')
-def demo(models_dir):
-    with Engine('demo', str(models_dir)) as engine:
-        yield engine
-
-
 def both(engine, prompts, settings):
     """What plain steps and compiled ones generate."""
     texts = []

@@ -10,19 +10,6 @@ from engine import CACHE_STEP, Engine
 from matrices import has_int8_kernel
 from settings import DTYPES, Settings
 
-
-@pytest.fixture(scope='module')
-def engine(models_dir):
-    with Engine('tiny', str(models_dir)) as engine:
-        yield engine
-
-
-@pytest.fixture(scope='module')
-def demo(models_dir):
-    with Engine('demo', str(models_dir)) as engine:
-        yield engine
-
-
 PROMPTS = [[15496, 995], [464], [40, 1101, 345, 821, 339]]
 
 
