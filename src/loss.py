@@ -24,9 +24,7 @@ def token_losses(outputs, targets):
     for rows in slices(targets, outputs['wte']):
         with tf.control_dependencies(losses[-1:]):
             h = tf.identity(hidden[rows])
-        logits = logits_of(h, outputs['wte'])
-        # The operation that cross_entropy takes makes gradients, too, and takes longer.
-        losses.append(-logprobs_of(logits, tf.nn.softmax(logits), targets_of[rows]))
+        losses.append(cross_entropy(h, outputs['wte'], targets_of[rows])[0])
     return tf.reshape(tf.concat(losses, axis=0), targets.shape)
 
 
@@ -46,8 +44,8 @@ def training_loss(outputs, targets):
         for rows in slices(targets, wte):
             with tf.control_dependencies([] if d_wte is None else [d_hidden[-1], d_wte]):
                 h = tf.identity(hidden[rows])
-            loss, d_logits = cross_entropy(h, wte, targets_of[rows])
-            d_logits = tf.cast(d_logits, wte.dtype)
+            loss, p = cross_entropy(h, wte, targets_of[rows])
+            d_logits = tf.cast(less_one(p, targets_of[rows]), wte.dtype)
             losses.append(loss)
             d_hidden.append(tf.matmul(d_logits, wte) / n)
             part = tf.cast(tf.matmul(d_logits, h / n, transpose_a=True), tf.float32)
@@ -77,13 +75,14 @@ def slices(targets, wte):
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
-def logits_of(h, wte):
-    """float32 [n, V] of hidden states [n, E]."""
-    return tf.cast(tf.matmul(h, wte, transpose_b=True), tf.float32)
-
-
 def cross_entropy(h, wte, targets):
-    """Losses float32 [n] of hidden states [n, E], and their gradients by the logits [n, V]."""
-    return tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
-        features=logits_of(h, wte), labels=targets
-    )
+    """Losses float32 [n] of hidden states [n, E], and the probabilities of all tokens [n, V]."""
+    logits = tf.cast(tf.matmul(h, wte, transpose_b=True), tf.float32)
+    p = tf.nn.softmax(logits)  # four times as quick as TensorFlow's own loss
+    return -logprobs_of(logits, p, targets), p
+
+
+def less_one(p, targets):
+    """p [n, V] less one at the targets [n]: the gradients of their losses by the logits."""
+    places = tf.stack([tf.range(tf.shape(targets)[0]), targets], axis=1)
+    return tf.tensor_scatter_nd_sub(p, places, tf.ones_like(targets, p.dtype))

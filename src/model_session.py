@@ -23,7 +23,7 @@ class ModelSession(SessionOwner, abc.ABC):
     Raises ValueError, with what would help, if the model is not there or damaged.
     """
 
-    large_products = False  # see session_config
+    how_it_runs = {}  # what session_config takes
 
     def __init__(self, model_name='124M', models_dir='models', encoder=None, dtype='float32'):
         check_dtype(dtype)
@@ -37,7 +37,7 @@ class ModelSession(SessionOwner, abc.ABC):
                 f'but n_vocab={self.hparams.n_vocab} in hparams.json; '
                 + remedy(model_name, models_dir)
             )
-        config = session_config(self.large_products)  # before the first product: int8 tries one
+        config = session_config(**self.how_it_runs)  # before the first product: int8 tries one
         self.graph = tf.Graph()
         with self.graph.as_default():
             getter, matrices = stored_as(dtype)

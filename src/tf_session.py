@@ -33,16 +33,18 @@ def memory_for(what):
         raise ValueError(f'not enough memory for {what}') from error
 
 
-def session_config(large_products=False):
+def session_config(large_products=False, runs_at_once=1):
     """How the session runs; sets what only the environment can say, too.
 
     large_products: whether hundreds of positions at a time are what it mostly multiplies.
+    runs_at_once: how many threads of the caller's run it at a time.
     """
     config = tf.ConfigProto()
     config.gpu_options.allow_growth = True  # take GPU memory as it is needed, not all of it
     # The operations of a step follow each other; a second thread to hand them to only costs
     # switches (15 % of a step on two cores). Each operation still uses all cores.
-    config.inter_op_parallelism_threads = 1
+    # Where several threads run it at a time, each hands its operations to nobody: -1.
+    config.inter_op_parallelism_threads = 1 if runs_at_once == 1 else -1
     # Rewriting the graph takes 0.9 s before the first token, and no step was faster for it. Folding
     # constants was not either, and copies int8 weights that are mapped from a file.
     config.graph_options.rewrite_options.disable_meta_optimizer = True

@@ -1,5 +1,8 @@
+import concurrent.futures
 import functools
 import shutil
+import threading
+import time
 import types
 
 import numpy as np
@@ -257,19 +260,62 @@ def test_other_dtypes_stay_close(models_dir, demo, dtype):
 
 
 def test_logits_of_a_batch_are_never_there(models_dir, monkeypatch):
-    largest = []  # numbers in a tensor, for each run
+    reading, scoring = [], []  # numbers in the largest tensor of each run
+    alone = threading.Lock()  # TensorFlow can look at one run at a time
     with Scorer('demo', str(models_dir), tokens_at_once=4096) as scorer:
 
         def measured(fetches, feed):
-            largest.append(largest_tensors(fetches, feed, scorer.session)[0])
-            return scorer.session.run(fetches, feed)
+            with alone:
+                largest, *_ = largest_tensors(fetches, feed, scorer.session)
+                (reading if fetches is scorer.hidden else scoring).append(largest)
+                return scorer.session.run(fetches, feed)
 
         monkeypatch.setattr(scorer, '_run', measured)
         list(scorer.score_windows([Window(random_tokens(257), 1)] * 16))
-    assert len(largest) == 1 + 8
+    assert len(reading) == 2 and len(scoring) == 8
     # 512 positions of 4,096 tokens; all 4,096 positions would have 2**24 logits.
-    assert 2**21 <= max(largest[1:]) < 2**22
-    assert largest[0] < 2**23
+    assert 2**21 <= max(scoring) < 2**22
+    assert max(reading) < 2**22
+
+
+def test_two_batches_run_at_a_time(demo, monkeypatch):
+    both = threading.Barrier(2, timeout=30)  # seconds; it breaks if one waits for so long
+    run = demo._run
+
+    def together(fetches, feed):
+        both.wait()
+        return run(fetches, feed)
+
+    windows = [Window(random_tokens(257, seed), 1) for seed in range(8)]
+    alone = list(demo.score_windows(windows))
+    monkeypatch.setattr(demo, '_run', together)
+    for one, other in zip(alone, demo.score_windows(windows), strict=True):
+        assert (one.logprobs == other.logprobs).all()
+
+
+def test_results_come_in_order_and_little_is_begun_ahead():
+    begun = []
+
+    def square(x):
+        begun.append(x)
+        time.sleep(0.02 * (x % 3 == 0))  # some take longer than those behind them
+        return x * x
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        results = scoring.in_order(pool, square, range(100))
+        assert [next(results) for _ in range(10)] == [x * x for x in range(10)]
+        assert max(begun) < 10 + 2 * scoring.RUNS_AT_ONCE
+        results.close()
+    assert max(begun) < 10 + 2 * scoring.RUNS_AT_ONCE  # and nothing behind a reader who has left
+
+
+def test_what_a_run_raises_reaches_the_caller(demo, monkeypatch):
+    def fail(fetches, feed):
+        raise ValueError('not enough memory')
+
+    monkeypatch.setattr(demo, '_run', fail)
+    with pytest.raises(ValueError, match='not enough memory'):
+        list(demo.score_windows([Window(random_tokens(257), 1)] * 8))
 
 
 @pytest.mark.parametrize(
