@@ -45,7 +45,8 @@ def training_loss(outputs, targets):
             with tf.control_dependencies([] if d_wte is None else [d_hidden[-1], d_wte]):
                 h = tf.identity(hidden[rows])
             loss, p = cross_entropy(h, wte, targets_of[rows])
-            d_logits = tf.cast(less_one(p, targets_of[rows]), wte.dtype)
+            with tf.control_dependencies([loss]):  # that has read p, which may now change in place
+                d_logits = tf.cast(less_one(p, targets_of[rows]), wte.dtype)
             losses.append(loss)
             d_hidden.append(tf.matmul(d_logits, wte) / n)
             part = tf.cast(tf.matmul(d_logits, h / n, transpose_a=True), tf.float32)
@@ -85,4 +86,6 @@ def cross_entropy(h, wte, targets):
 def less_one(p, targets):
     """p [n, V] less one at the targets [n]: the gradients of their losses by the logits."""
     places = tf.stack([tf.range(tf.shape(targets)[0]), targets], axis=1)
-    return tf.tensor_scatter_nd_sub(p, places, tf.ones_like(targets, p.dtype))
+    ones = tf.ones_like(targets, p.dtype)
+    # In the memory of p, if nothing else needs that; tf.tensor_scatter_nd_sub copies it always.
+    return tf.raw_ops.ScatterNdNonAliasingAdd(input=p, indices=places, updates=-ones)
