@@ -19,6 +19,7 @@ from tensorflow.python.framework import op_def_library
 
 import model
 import quantized_file
+from compiled_activation import compiled
 from fused_kernels import gelu_of_product, has_fused_kernels, has_kernel, layer_norm
 from tf_session import session_config
 
@@ -90,6 +91,13 @@ class FusedMatrix:
         if activation is model.gelu:
             return gelu_of_product(x, self.values, b)
         return activation(self.product(x) + b)
+
+
+class TrainedMatrix(FusedMatrix):
+    """One [1, K, M] whose activation and its gradient are compiled."""
+
+    def layer(self, x, b, activation):
+        return compiled(activation)(self.product(x) + b)
 
 
 tf.register_tensor_conversion_function(

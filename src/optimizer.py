@@ -11,8 +11,13 @@ def clip(gradients, limit):
     norm = tf.sqrt(2 * tf.add_n([tf.nn.l2_loss(g) for g in gradients]))
     if not limit:
         return gradients, norm
-    scale = limit / tf.maximum(norm, limit)
-    return [g * scale for g in gradients], norm
+    # Most steps of most runs need no scaling: then nothing reads and writes all gradients again.
+    scaled = tf.cond(
+        norm > limit,
+        lambda: [g * (limit / norm) for g in gradients],
+        lambda: [tf.identity(g) for g in gradients],
+    )
+    return scaled, norm
 
 
 class AdamW:

@@ -11,8 +11,9 @@ import dropping
 import loss
 import model
 import optimizer
+from compiled_activation import can_compile
 from engine import Engine
-from matrices import fused
+from matrices import TrainedMatrix, fused
 from recompute import recomputed_block
 from tf_session import SessionOwner, memory_for
 
@@ -59,7 +60,7 @@ class Trainer(SessionOwner):
 
         # Weights are float32; only in training the model may read them rounded.
         with (
-            tf.variable_scope('', custom_getter=reads_as(self.plan.dtype)),
+            tf.variable_scope('', custom_getter=as_trained(self.plan.dtype)),
             self.graph.gradient_override_map({'GatherV2': GATHER_GRADIENT}),
         ):
             with dropping.dropout(self.plan.dropout, self.dropout_seed):
@@ -182,12 +183,13 @@ def gather_gradient(op, dy):
     return tf.cast(sums, table.dtype), None, None
 
 
-def reads_as(dtype):
-    """A getter that hands out float32 variables as tensors of a dtype."""
+def as_trained(dtype):
+    """A getter for training: float32 variables as tensors of a dtype, and quick activations."""
 
-    def getter(getter, *args, **kwargs):
-        variable = getter(*args, **kwargs)
-        return variable if dtype == 'float32' else tf.cast(variable, dtype)
+    def getter(getter, name, *args, **kwargs):
+        variable = getter(name, *args, **kwargs)
+        weight = variable if dtype == 'float32' else tf.cast(variable, dtype)
+        return TrainedMatrix(weight) if name.endswith('/w') and can_compile() else weight
 
     return getter
 

@@ -4,7 +4,9 @@ import tensorflow.compat.v1 as tf
 from test_fused_kernels import skip_without_kernels
 
 import matrices
+import trainer as training
 from collective import Group
+from compiled_activation import can_compile
 from encoder import get_encoder
 from hparams import HParams
 from settings import Settings
@@ -49,6 +51,21 @@ def test_recomputed_layers_give_the_same_losses(new_trainer):
     plain = losses(new_trainer(**with_dropout))
     assert losses(new_trainer(**with_dropout, recompute=True)) == pytest.approx(plain, rel=1e-6)
     assert plain != pytest.approx(losses(new_trainer()), rel=1e-3)
+
+
+@pytest.mark.skipif(not can_compile(), reason='no XLA, or a GPU')
+@pytest.mark.parametrize('recompute', [False, True])
+def test_compiled_activations_give_the_same_losses(new_trainer, monkeypatch, recompute):
+    compiled = new_trainer(recompute=recompute)
+    monkeypatch.setattr(training, 'can_compile', lambda: False)
+    plain = new_trainer(recompute=recompute)
+    assert losses(compiled) == pytest.approx(losses(plain), rel=1e-5)
+
+    def programs(trainer):
+        kinds = [operation.type for operation in trainer.graph.get_operations()]
+        return sum(kind.endswith('PartitionedCall') for kind in kinds)
+
+    assert programs(compiled) == (6 if recompute else 4) and programs(plain) == 0
 
 
 def test_accumulated_batches_are_one_larger_batch(new_trainer):
