@@ -47,12 +47,17 @@ def stored_as(dtype):
     def getter(getter, name, shape=None, *args, **kwargs):
         last = name.split('/')[-1]
         if last not in kinds:
-            return getter(name, shape, *args, **kwargs)
+            return getter(name, shape, *args, **kwargs | {'initializer': fed})
         if name not in matrices:
             matrices[name] = kinds[last](name, shape)
         return matrices[name]
 
     return getter, matrices
+
+
+def fed(shape, dtype, **more):
+    """An initializer that takes no time to build, of variables that a checkpoint sets."""
+    return tf.placeholder(dtype, shape)
 
 
 def fused(getter, name, *args, **kwargs):
@@ -128,7 +133,7 @@ class Matrix:
 
     def variable(self, shape, dtype):
         return tf.Variable(
-            lambda: tf.zeros(shape, dtype),
+            lambda: fed(shape, dtype),
             trainable=False,
             collections=[tf.GraphKeys.LOCAL_VARIABLES],
         )
@@ -167,27 +172,27 @@ class Int8Matrix(Matrix):
 
     def make(self):
         stored = self.variable(self.matrix_shape, tf.int8)
-        stored_scales = self.variable([self.n_outputs], tf.float32)
-        self.variables = [stored, stored_scales]
+        ranges = self.variable([2, self.n_outputs], tf.float32)
+        self.variables = [stored, ranges]
         self.values = stored.read_value()
-        self.scales = stored_scales.read_value()
-        # What the kernel asks for; nothing of it is computed where it is not used.
-        self.most = self.scales * LARGEST
-        self.least = -self.most
-        self.bias = tf.zeros([self.n_outputs])
+        # What -127 and 127 stand for. These and the rest are as the kernel asks for them.
+        self.least, self.most = tf.unstack(ranges.read_value())
         self.quantized = tf.bitcast(self.values, tf.qint8)
+        self.bias = shared(0.0, [self.n_outputs])
+        self.input_range = shared(-1.0, []), shared(1.0, [])
 
     def arrays(self, values):
-        return quantize(values.reshape(self.matrix_shape), self.transposed)
+        quantized, scales = quantize(values.reshape(self.matrix_shape), self.transposed)
+        return quantized, np.stack([-scales, scales]) * np.float32(LARGEST)
 
     def rows(self, ids):
         rows = tf.cast(tf.gather(self.values, ids), tf.float32)
-        return rows * tf.gather(self.scales, ids)[..., None]
+        return rows * (tf.gather(self.most, ids)[..., None] / LARGEST)
 
     def product(self, x):
         if not has_int8_kernel():  # then int8 saves memory only
             values = tf.cast(self.values, tf.float32)
-            return tf.matmul(x, values, transpose_b=self.transposed) * self.scales
+            return tf.matmul(x, values, transpose_b=self.transposed) * (self.most / LARGEST)
         largest = tf.maximum(tf.reduce_max(tf.abs(x), axis=-1, keepdims=True), LEAST)
         x = tf.cast(tf.round(x * (LARGEST / largest)), tf.int8)
         return self.kernel(x) * largest
@@ -195,7 +200,7 @@ class Int8Matrix(Matrix):
     def kernel(self, x):
         """x as integers in units of 1 / 127: [N, K] -> [N, M]."""
         # The operation that TensorFlow's own rewriting of quantized graphs ends in: oneDNN's int8
-        # product. It takes the ranges that -127 and 127 stand for, the weights' for each output.
+        # product.
         (product,), _ = op_def_library.apply_op(
             '_QuantizedMatMul',
             name='product',
@@ -203,8 +208,7 @@ class Int8Matrix(Matrix):
                 tf.bitcast(x, tf.qint8),
                 self.quantized,
                 self.bias,
-                tf.constant(-1.0),
-                tf.constant(1.0),
+                *self.input_range,
                 self.least,
                 self.most,
             ],
@@ -227,6 +231,14 @@ class Int8Matrix(Matrix):
         )
         product.set_shape([x.shape[0], self.n_outputs])
         return product
+
+
+def shared(value, shape):
+    """A float32 constant that a graph's matrices have in common: 49 of each take time to build."""
+    name = f'shared/{value}/{shape}'
+    if not tf.get_collection(name):
+        tf.add_to_collection(name, tf.constant(value, tf.float32, shape))
+    return tf.get_collection(name)[0]
 
 
 def load(session, path, reader, matrices):
@@ -264,7 +276,7 @@ def map_kept(session, path, matrices):
     """Set matrices to what is in the file beside a checkpoint, where TensorFlow then reads values.
 
     oneDNN reads them once, to order them. So they need not stay in memory, and if there is little
-    of it the system takes theirs back. Scales are few and read for each request: these are copied.
+    of it the system takes theirs back. Ranges are few and read for each request: these are copied.
     """
     with quantized_file.reading(path) as places:
         pairs = [
@@ -272,8 +284,8 @@ def map_kept(session, path, matrices):
             for matrix in matrices
             for pair in zip(matrix.variables, places(matrix.name), strict=True)
         ]
-        scales = [pair for pair in pairs if pair[1].dtype != np.int8]
-        initialize(session, [(each, quantized_file.array(path, place)) for each, place in scales])
+        ranges = [pair for pair in pairs if pair[1].dtype != np.int8]
+        initialize(session, [(each, quantized_file.array(path, place)) for each, place in ranges])
         values = [pair for pair in pairs if pair[1].dtype == np.int8]
         try:
             map_values(session, path + quantized_file.SUFFIX, values)

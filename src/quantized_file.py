@@ -23,7 +23,7 @@ from file_lock import lock
 
 SUFFIX = '.int8'
 READ_AT_ONCE = 2**20  # bytes
-FORMAT = 2  # to be raised when weights are quantized in another way
+FORMAT = 3  # to be raised when weights are quantized in another way
 SOURCE = 'source'  # the member that says what the others were made of
 VERSION = 1, 0  # of NumPy's format
 ALIGNMENT = 64  # bytes; tensors that do not begin at a multiple of it are copied
