@@ -22,7 +22,7 @@ ROWS_AT_ONCE = 8192  # and fewer of each prompt if there are many
 # programs, two seconds each for the 124M; 10 ms of a step are spared with 4 rows, 20 to 40 with 8.
 WORTH_COMPILING = 5000
 WEIGHTS_WORTH_COMPILING = 2**26
-ROWS_WORTH_COMPILING = 4  # on a CPU; with one it takes longer
+ROWS_WORTH_COMPILING = range(4, 17)  # on a CPU; with one it takes longer, with 32 about as long
 CACHE_STEP = 128  # the cache grows by so many slots: attention reads what is allocated
 
 
@@ -138,7 +138,7 @@ class Engine(ModelSession):
             return False
         if not tf.test.is_built_with_xla():
             return False
-        return self.on_gpu or (self.dtype == 'float32' and rows >= ROWS_WORTH_COMPILING)
+        return self.on_gpu or (self.dtype == 'float32' and rows in ROWS_WORTH_COMPILING)
 
     @contextlib.contextmanager
     def _more_graph(self):

@@ -156,6 +156,9 @@ def test_the_cache_has_few_sizes(engine):
         (False, 'float32', 8, float('inf'), True),
         (False, 'float32', 8, 4999, False),
         (False, 'float32', 3, 10**6, False),
+        (False, 'float32', 16, 5000, True),
+        (False, 'float32', 32, 10**6, False),
+        (True, 'float32', 32, 10**6, True),
         (False, 'int8', 8, 10**6, False),
         (True, 'float32', 1, 5000, True),
         (True, 'int8', 1, 5000, True),
@@ -165,7 +168,7 @@ def test_the_cache_has_few_sizes(engine):
 def test_it_pays_for_many_steps_of_several_rows_of_a_large_model(
     engine, monkeypatch, on_gpu, dtype, rows, steps, pays
 ):
-    assert not engine.compiling_pays(64, 10**9)
+    assert not engine.compiling_pays(8, 10**9)
     large = engine.hparams.__class__(n_embd=768, n_layer=12)
     monkeypatch.setattr(engine, 'hparams', large)
     monkeypatch.setattr(Engine, 'on_gpu', on_gpu)
