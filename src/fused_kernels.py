@@ -23,15 +23,18 @@ from tf_session import session_config
 OPERATIONS = '_FusedMatMul', '_MklFusedBatchMatMulV2', '_MklLayerNorm'
 
 
-def gelu_of_product(x, w, b):
-    """gelu(x w + b) for rows x [N, k], a matrix w [k, m] and a bias [m], all float32: [N, m]."""
+def linear(x, w, b, *more):
+    """x w + b for rows x [N, k], a matrix w [k, m] and a bias [m], all float32: [N, m].
+
+    more: what follows in the kernel, such as 'GeluApproximate'.
+    """
     return op_def_library.apply_op(
         '_FusedMatMul',
-        name='gelu_of_product',
+        name='linear',
         a=x,
         b=w,
         args=[b],
-        fused_ops=['BiasAdd', 'GeluApproximate'],
+        fused_ops=['BiasAdd', *more],
         transpose_a=False,
         transpose_b=False,
         epsilon=0.0,
@@ -102,11 +105,13 @@ def has_fused_kernels():
                 return weights[name.split('/')[-1]]
 
             with tf.variable_scope('', custom_getter=getter):
+                plain = model.conv1d(x, 'plain', 16)
                 layer = model.conv1d(x, 'layer', 16, activation=model.gelu)
                 norm = model.norm(x, 'norm', epsilon=1e-5)
             w, b, g = weights['w'][0], weights['b'], weights['g']
             pairs = [
-                (gelu_of_product(x, w, b), layer),
+                (linear(x, w, b), plain),
+                (linear(x, w, b, 'GeluApproximate'), layer),
                 (layer_norm(x, g, b, 1e-5), norm),
                 (attend(heads, heads, heads, heads), model.attend(heads, heads, heads, heads)),
             ]

@@ -20,7 +20,7 @@ from tensorflow.python.framework import op_def_library
 import model
 import quantized_file
 from compiled_activation import compiled
-from fused_kernels import gelu_of_product, has_fused_kernels, has_kernel, layer_norm
+from fused_kernels import has_fused_kernels, has_kernel, layer_norm, linear
 from tf_session import session_config
 
 LARGEST = 127  # of an int8 whose range is symmetric
@@ -72,6 +72,10 @@ def fused(getter, name, *args, **kwargs):
     return weight
 
 
+def activated(y, activation):
+    return activation(y) if activation else y
+
+
 class FusedGain:
     """The gain [n] of a norm that is one kernel; elsewhere TensorFlow takes it for the variable."""
 
@@ -94,15 +98,15 @@ class FusedMatrix:
 
     def layer(self, x, b, activation):
         if activation is model.gelu:
-            return gelu_of_product(x, self.values, b)
-        return activation(self.product(x) + b)
+            return linear(x, self.values, b, 'GeluApproximate')
+        return activated(linear(x, self.values, b), activation)
 
 
 class TrainedMatrix(FusedMatrix):
     """One [1, K, M] whose activation and its gradient are compiled."""
 
     def layer(self, x, b, activation):
-        return compiled(activation)(self.product(x) + b)
+        return activated(self.product(x) + b, activation and compiled(activation))
 
 
 tf.register_tensor_conversion_function(
@@ -129,7 +133,7 @@ class Matrix:
             self.make()
 
     def layer(self, x, b, activation):
-        return activation(self.product(x) + b)
+        return activated(self.product(x) + b, activation)
 
     def variable(self, shape, dtype):
         return tf.Variable(

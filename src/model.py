@@ -110,7 +110,7 @@ def conv1d(x, scope, nf, *, w_init_stdev=0.02, activation=None):
         w = tf.get_variable('w', [1, nx, nf], initializer=initializer)
         b = tf.get_variable('b', [nf], initializer=tf.zeros_initializer())
         rows = tf.reshape(x, [-1, nx])
-        if activation and not tf.is_tensor(w):
+        if not tf.is_tensor(w):
             return reshape_like(w.layer(rows, b, activation), x, 1, [nf])
         # The bias is added behind the reshape: next to the product the two become one fused
         # kernel where TensorFlow rewrites graphs, which is slower for a single position.

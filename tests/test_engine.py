@@ -130,7 +130,7 @@ def test_a_long_prompt_is_read_by_fused_kernels_in_parts(demo):
     assert demo.fill
     kinds = collections.Counter(op.type for op in demo.graph.get_operations())
     n_layer = demo.hparams.n_layer
-    assert kinds['_FusedMatMul'] == n_layer
+    assert kinds['_FusedMatMul'] == 4 * n_layer
     assert kinds['_MklLayerNorm'] == 2 * n_layer + 1
     assert kinds['_MklFusedBatchMatMulV2'] == 4 * n_layer
 
