@@ -5,14 +5,49 @@ Operation by operation GELU and its gradient pass some twenty times over the ins
 back. As loops they pass twice and leave the input: a quarter of the time, a quarter of the memory.
 """
 
+import collections.abc
 import functools
 
 import tensorflow.compat.v1 as tf
 
+from tf_session import session_config
 
+
+def activate(activation, x):
+    """activation(x), compiled where that can be and computes the same; None is no activation."""
+    if activation is None:
+        return x
+    return (compiled(activation) if is_pure(activation, x) else activation)(x)
+
+
+@functools.cache
 def can_compile():
-    """Whether this TensorFlow compiles for the CPU that it runs on. (GPUs have not been tried.)"""
-    return tf.test.is_built_with_xla() and not tf.config.list_physical_devices('GPU')
+    """Whether this TensorFlow compiles for the CPU it runs on: tried once. (No GPU was at hand.)"""
+    if not tf.test.is_built_with_xla() or tf.config.list_physical_devices('GPU'):
+        return False
+    try:
+        with tf.Graph().as_default(), tf.Session(config=session_config()) as session:
+            session.run(compiled(tf.square)(tf.ones([1])))
+    except tf.errors.OpError:
+        return False
+    return True
+
+
+def is_pure(activation, x):
+    """Whether a function reads nothing but x, draws no random numbers and makes no variables.
+
+    It is called once, in a graph of its own, where what it has of this one raises an error.
+    """
+    here = tf.get_default_graph()
+    with tf.Graph().as_default() as alone:
+        for key in here.get_all_collection_keys():  # such as what model.dropout does in training
+            alone.get_collection_ref(key).extend(here.get_collection(key))
+        try:
+            activation(tf.placeholder(x.dtype, x.shape))
+        except Exception:  # if it is another mistake it shows where the plain function is called
+            return False
+    stateful = any(operation.op_def.is_stateful for operation in alone.get_operations())
+    return not stateful and isinstance(activation, collections.abc.Hashable)
 
 
 @functools.cache

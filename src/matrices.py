@@ -19,7 +19,7 @@ from tensorflow.python.framework import op_def_library
 
 import model
 import quantized_file
-from compiled_activation import compiled
+from compiled_activation import activate
 from fused_kernels import has_fused_kernels, has_kernel, layer_norm, linear
 from tf_session import session_config
 
@@ -47,7 +47,9 @@ def stored_as(dtype):
     def getter(getter, name, shape=None, *args, **kwargs):
         last = name.split('/')[-1]
         if last not in kinds:
-            return getter(name, shape, *args, **kwargs | {'initializer': fed})
+            if shape is not None:  # else the initializer is the value, which tells the shape
+                kwargs['initializer'] = fed
+            return getter(name, shape, *args, **kwargs)
         if name not in matrices:
             matrices[name] = kinds[last](name, shape)
         return matrices[name]
@@ -103,10 +105,10 @@ class FusedMatrix:
 
 
 class TrainedMatrix(FusedMatrix):
-    """One [1, K, M] whose activation and its gradient are compiled."""
+    """One [1, K, M] whose activation and its gradient are compiled if they can be."""
 
     def layer(self, x, b, activation):
-        return activated(self.product(x) + b, activation and compiled(activation))
+        return activate(activation, self.product(x) + b)
 
 
 tf.register_tensor_conversion_function(
@@ -238,7 +240,10 @@ class Int8Matrix(Matrix):
 
 
 def shared(value, shape):
-    """A float32 constant that a graph's matrices have in common: 49 of each take time to build."""
+    """A float32 constant that a graph's matrices have in common: 49 of each take time to build.
+
+    It is made outside of loops, as matrices are.
+    """
     name = f'shared/{value}/{shape}'
     if not tf.get_collection(name):
         tf.add_to_collection(name, tf.constant(value, tf.float32, shape))

@@ -16,6 +16,7 @@ def clip(gradients, limit):
         norm > limit,
         lambda: [g * (limit / norm) for g in gradients],
         lambda: [tf.identity(g) for g in gradients],
+        strict=True,  # a list of one remains a list
     )
     return scaled, norm
 

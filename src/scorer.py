@@ -28,6 +28,7 @@ TOKENS_AT_ONCE = 1024
 POSITIONS_AT_ONCE = 512  # of a run, whose logits are there together: 103 MB for 50,257 tokens
 # Runs of the session, each with its part of the tokens: a core that is done with its share of one's
 # operation goes on with the other's. Two are a fifth quicker than one after the other on two cores.
+# (A GPU has one queue.)
 RUNS_AT_ONCE = 2
 BATCHES_IN_POOL = 64  # are sorted by length together
 
@@ -36,7 +37,8 @@ class Scorer(ModelSession):
     """Scores text with one model; use it in a `with` block, or close() it.
 
     It is made, and fails, as ModelSession says.
-    tokens_at_once: what is read together, which memory grows with; a single row may be longer.
+    tokens_at_once: what is read together, which memory grows with; rows that are longer run whole,
+      two at a time.
 
     On a CPU a window's scores do not depend, to the last bit, on `tokens_at_once` nor on what
     else is scored: each runs in a row whose width its own length decides.
@@ -250,22 +252,23 @@ class Scorer(ModelSession):
         """Yield (places, owners, results) of all positions that rows ask for, many at a time."""
         waiting = []  # (states, asked) with fewer positions than are worth a run
         n_waiting = 0
-        with concurrent.futures.ThreadPoolExecutor(RUNS_AT_ONCE) as pool:
-            batched = batches(rows, max(self.tokens_at_once // RUNS_AT_ONCE, 1))
-            for batch, hidden in in_order(pool, self._read, batched):
+        at_once = 1 if self.on_gpu else RUNS_AT_ONCE
+        with concurrent.futures.ThreadPoolExecutor(at_once) as threads:
+            batched = batches(rows, max(self.tokens_at_once // at_once, 1))
+            for batch, hidden in in_order(threads, self._read, batched):
                 for row, states in zip(batch, hidden, strict=True):
                     waiting.append((states[row.asked[:, SLOT]], row.asked))
                     n_waiting += len(row.asked)
-                if n_waiting >= RUNS_AT_ONCE * POSITIONS_AT_ONCE:
-                    yield from self._finish(pool, waiting, fetches, feed or {})
+                if n_waiting >= at_once * POSITIONS_AT_ONCE:
+                    yield from self._finish(threads, waiting, fetches, feed or {})
                     waiting, n_waiting = [], 0
             if waiting:
-                yield from self._finish(pool, waiting, fetches, feed or {})
+                yield from self._finish(threads, waiting, fetches, feed or {})
 
     def _read(self, batch):
         return batch, self._run(self.hidden, self._feed(batch))
 
-    def _finish(self, pool, waiting, fetches, feed):
+    def _finish(self, threads, waiting, fetches, feed):
         states, asked = (np.concatenate(parts) for parts in zip(*waiting, strict=True))
 
         def results_of(start):
@@ -278,7 +281,7 @@ class Scorer(ModelSession):
             results = [result[:n] for result in self._run(fetches, feed | inputs)]
             return asked[some, PLACE], asked[some, OWNER], results
 
-        return in_order(pool, results_of, range(0, len(asked), POSITIONS_AT_ONCE))
+        return in_order(threads, results_of, range(0, len(asked), POSITIONS_AT_ONCE))
 
     def _feed(self, batch):
         width = width_of(batch[0])
@@ -292,12 +295,12 @@ class Scorer(ModelSession):
             return self.session.run(fetches, feed)
 
 
-def in_order(pool, function, items):
-    """Yield what a function makes of items, in their order, by a pool's threads a little ahead."""
+def in_order(threads, function, items):
+    """Yield what a function makes of items, in their order, by threads that are a little ahead."""
     started = collections.deque()
     try:
         for item in items:
-            started.append(pool.submit(function, item))
+            started.append(threads.submit(function, item))
             if len(started) > RUNS_AT_ONCE:
                 yield started.popleft().result()
         while started:

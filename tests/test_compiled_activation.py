@@ -13,7 +13,7 @@ def relu_squared(x):
     return tf.square(tf.nn.relu(x))
 
 
-@pytest.mark.parametrize('dtype, error', [(tf.float32, 1e-6), (tf.bfloat16, 0.02)])
+@pytest.mark.parametrize('dtype, error', [(tf.float32, 1e-5), (tf.bfloat16, 0.02)])
 @pytest.mark.parametrize('activation', [model.gelu, relu_squared])
 def test_values_and_gradients_are_those_of_the_plain_function(activation, dtype, error):
     random = np.random.default_rng(0)
@@ -26,9 +26,8 @@ def test_values_and_gradients_are_those_of_the_plain_function(activation, dtype,
             results += [y, *tf.gradients(y, [x], dy)]
         y, dx, compiled_y, compiled_dx = session.run([tf.cast(r, tf.float32) for r in results])
     assert compiled_y.shape == y.shape and abs(dx).max() > 1
-    scale = max(abs(y).max(), abs(dx).max())
-    np.testing.assert_allclose(compiled_y, y, rtol=0, atol=error * scale)
-    np.testing.assert_allclose(compiled_dx, dx, rtol=0, atol=error * scale)
+    np.testing.assert_allclose(compiled_y, y, rtol=error, atol=error)
+    np.testing.assert_allclose(compiled_dx, dx, rtol=error, atol=error)
 
 
 def test_the_way_back_keeps_the_input_alone():

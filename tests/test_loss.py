@@ -87,6 +87,16 @@ def largest_tensors(fetches, feed, session):
     )
 
 
+def memory_of(operation, fetches, session):
+    """The bytes that an operation allocates in a run."""
+    metadata = tf.RunMetadata()
+    options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
+    session.run(fetches, options=options, run_metadata=metadata)
+    nodes = [node for device in metadata.step_stats.dev_stats for node in device.node_stats]
+    (its,) = (node for node in nodes if node.node_name == operation.name)
+    return sum(memory.total_bytes for memory in its.memory)
+
+
 @pytest.mark.parametrize('train', [True, False])
 def test_logits_of_all_positions_are_never_there(monkeypatch, train):
     n_vocab, positions = 5000, 64
@@ -103,6 +113,25 @@ def test_logits_of_all_positions_are_never_there(monkeypatch, train):
         session.run(tf.global_variables_initializer())
         sizes = largest_tensors(fetches, {}, session)
     assert 8 * n_vocab <= sizes[0] < 16 * n_vocab  # wte and its gradient are 8 * n_vocab too
+
+
+def test_the_gradient_by_the_logits_takes_the_memory_of_the_probabilities():
+    random = np.random.default_rng(0)
+    n, n_vocab = 32, 5000
+    with tf.Graph().as_default(), tf.Session() as session:
+        h = tf.constant(random.normal(size=[n, 8]), tf.float32)
+        wte = tf.constant(random.normal(size=[n_vocab, 8]), tf.float32)
+        targets = tf.constant(random.integers(n_vocab, size=n), tf.int32)
+        losses, p = loss.cross_entropy(h, wte, targets)
+        with tf.control_dependencies([losses]):
+            d_logits = loss.less_one(p, targets)
+        sums = tf.reduce_sum(d_logits, axis=1)
+        allocated = memory_of(d_logits.op, sums, session)
+        logits = tf.matmul(h, wte, transpose_b=True)
+        same = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+        expected = tf.gradients(same, logits)[0]
+        assert np.abs(np.subtract(*session.run([d_logits, expected]))).max() < 1e-6
+    assert allocated < n * n_vocab
 
 
 def test_bfloat16_keeps_losses_and_gradients_in_float32(micro):

@@ -20,6 +20,11 @@ def test_what_only_the_environment_can_say_is_left_to_the_user(monkeypatch):
     assert os.environ[name] == '1'
 
 
+def test_runs_at_a_time_stay_in_their_threads():
+    assert session_config().inter_op_parallelism_threads == 1
+    assert session_config(runs_at_once=2).inter_op_parallelism_threads == -1
+
+
 def test_a_session_is_closed_behind_its_block():
     owner = SessionOwner()
     with tf.Graph().as_default(), owner:

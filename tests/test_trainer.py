@@ -4,6 +4,7 @@ import tensorflow.compat.v1 as tf
 from test_fused_kernels import skip_without_kernels
 
 import matrices
+import model
 import trainer as training
 from collective import Group
 from compiled_activation import can_compile
@@ -148,6 +149,36 @@ def test_only_matching_variables_are_trained(new_trainer):
     assert len(trainer.adam.slots) == 2 * 6
     with pytest.raises(ValueError, match='train_only matches none'):
         new_trainer(train_only='h7/')
+
+
+def test_a_single_variable_is_trained(new_trainer):
+    assert losses(new_trainer(train_only='model/wpe'), batches=lambda step: [batch(0)])[-1] > 0
+
+
+def swish(x):
+    """x sigmoid(beta x), whose beta is trained, too."""
+    with tf.variable_scope('swish'):
+        beta = tf.get_variable('beta', [], initializer=tf.ones_initializer())
+    return x * tf.sigmoid(beta * x)
+
+
+def dropping_relu(x):
+    return model.dropout(tf.nn.relu(x), 'inside')
+
+
+def drawing_relu(x):
+    return tf.nn.relu(x) * tf.random.uniform(tf.shape(x), seed=3)
+
+
+@pytest.mark.skipif(not can_compile(), reason='no XLA, or a GPU')
+@pytest.mark.parametrize('activation', [swish, dropping_relu, drawing_relu])
+def test_an_activation_that_is_more_than_a_function_is_not_compiled(
+    new_trainer, monkeypatch, activation
+):
+    monkeypatch.setattr(model, 'gelu', activation)
+    trained = losses(new_trainer(dropout=0.2))
+    monkeypatch.setattr(training, 'can_compile', lambda: False)
+    assert trained == losses(new_trainer(dropout=0.2))
 
 
 def test_new_weights_are_those_of_the_paper(new_trainer):
