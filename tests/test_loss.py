@@ -6,6 +6,7 @@ import loss
 import model
 from hparams import HParams
 from recompute import recomputed_block
+from tf_session import session_config
 
 
 def evaluate(build, reference):
@@ -118,7 +119,7 @@ def test_logits_of_all_positions_are_never_there(monkeypatch, train):
 def test_the_gradient_by_the_logits_takes_the_memory_of_the_probabilities():
     random = np.random.default_rng(0)
     n, n_vocab = 32, 5000
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), tf.Session(config=session_config()) as session:
         h = tf.constant(random.normal(size=[n, 8]), tf.float32)
         wte = tf.constant(random.normal(size=[n_vocab, 8]), tf.float32)
         targets = tf.constant(random.integers(n_vocab, size=n), tf.int32)
