@@ -82,7 +82,8 @@ def decode_benchmark(
         repeats: counted rounds
         starts: processes started to measure the time to a first token; 0 leaves that out
         quick: three workloads, two rounds and no start
-        profile: measure no speed; print what one token takes by operation, in this dtype
+        profile: measure no speed; print what one token takes by operation, in this dtype, alone or
+            in each of the workloads
         growth: the same for what a token takes at position 10 and at position 1,000
         output: write all figures to NAME.json, and a plot of them to NAME.png
     """
@@ -100,7 +101,9 @@ def decode_benchmark(
         for what, dtype in (('profile', profile), ('growth', growth)):
             if dtype:
                 worker = Worker(__file__, what, models_dir, model_name, dtype)
-                print(worker.measure({})['table'])
+                requests = list(map(parse, (workloads or '1x1+64').split(',')))
+                for request in requests if what == 'profile' else [{}]:
+                    print(worker.measure(request)['table'])
                 worker.close()
         if profile or growth:
             return
@@ -250,7 +253,7 @@ def work(name, models_dir, model_name, *more):
     """Answer workloads from standard input until it ends."""
     if name in ('profile', 'growth'):
         table_of = {'profile': profile_of, 'growth': growth_of}[name]
-        serve(lambda: {'table': table_of(models_dir, model_name, *more)})
+        serve(lambda **request: {'table': table_of(models_dir, model_name, *more, **request)})
         return
     engine, _, dtype = name.partition('-')
     dtype = dtype or 'float32'
@@ -329,43 +332,40 @@ def growth_of(models_dir, model_name, dtype, near=10, far=1000, n=24, repeats=7)
     )
 
 
-def profile_of(models_dir, model_name, dtype, n=64):
-    """A table of the operations of one token at batch 1: how many, and milliseconds in all."""
+def profile_of(models_dir, model_name, dtype, batch, prompt, new):
+    """A table of a step's operations: how many, and milliseconds in all.
+
+    Those that read the prompt count as of the first of `new` steps.
+    """
     import tensorflow.compat.v1 as tf
 
     from settings import Settings
 
     engine = our_engine(models_dir, model_name, dtype)
-    list(engine.stream([[1000]], Settings(length=n)))
-    run, counts, totals, tokens = (
-        engine.session.run,
-        collections.Counter(),
-        collections.Counter(),
-        0,
-    )
+    request = [[1000] * prompt] * batch, Settings(length=new)
+    list(engine.stream(*request))
+    run, counts, totals = engine.session.run, collections.Counter(), collections.Counter()
 
     def traced(fetches, feed):
-        nonlocal tokens
-        if fetches is not engine.decode:
+        if fetches is not engine.decode and fetches is not vars(engine).get('fill'):
             return run(fetches, feed)
         metadata = tf.RunMetadata()
         options = tf.RunOptions(trace_level=tf.RunOptions.SOFTWARE_TRACE)
-        new = run(fetches, feed, options=options, run_metadata=metadata)
-        tokens += new.shape[1]
+        result = run(fetches, feed, options=options, run_metadata=metadata)
         for device in metadata.step_stats.dev_stats:
             for node in device.node_stats:
                 kind = node.timeline_label.split(' = ')[-1].split('(')[0] or node.node_name
                 counts[kind] += 1
                 totals[kind] += node.op_end_rel_micros - node.op_start_rel_micros
-        return new
+        return result
 
     engine.session.run = traced
-    list(engine.stream([[1000]], Settings(length=n), chunk_seconds=100))
-    rows = [f'{"operation":32}{"a token":>8}{"ms":>9}']
+    list(engine.stream(*request, chunk_seconds=100))
+    rows = [f'{"operation":32}{"a step":>8}{"ms":>9}']
     for kind, microseconds in totals.most_common(25):
-        rows.append(f'{kind:32}{counts[kind] / tokens:8.1f}{microseconds / 1e3 / tokens:9.3f}')
-    everything = sum(totals.values()) / 1e3 / tokens
-    rows.append(f'{"all":32}{sum(counts.values()) / tokens:8.1f}{everything:9.3f}')
+        rows.append(f'{kind:32}{counts[kind] / new:8.1f}{microseconds / 1e3 / new:9.3f}')
+    everything = sum(totals.values()) / 1e3 / new
+    rows.append(f'{"all":32}{sum(counts.values()) / new:8.1f}{everything:9.3f}')
     return '\n'.join(rows)
 
 
