@@ -98,12 +98,11 @@ def decode_benchmark(
         if models_dir is None:
             models_dir = scratch
             make_model(scratch, model_name)
-        for what, dtype in (('profile', profile), ('growth', growth)):
-            if dtype:
+        profiled = map(parse, workloads.split(',') if workloads else ['1x1+64'])
+        for what, dtype, requests in (('profile', profile, profiled), ('growth', growth, [{}])):
+            for request in requests if dtype else []:
                 worker = Worker(__file__, what, models_dir, model_name, dtype)
-                requests = list(map(parse, (workloads or '1x1+64').split(',')))
-                for request in requests if what == 'profile' else [{}]:
-                    print(worker.measure(request)['table'])
+                print(worker.measure(request)['table'])
                 worker.close()
         if profile or growth:
             return

@@ -173,7 +173,7 @@ def engine(models_dir):
 
 
 @pytest.fixture(scope='module')
-def demo(models_dir):
+def demo_engine(models_dir):
     """One of the bundled model, whose context is longer."""
     from engine import Engine
 

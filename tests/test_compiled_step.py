@@ -35,12 +35,12 @@ def test_the_text_is_that_of_plain_steps(engine, knobs):
     assert len(set(map(tuple, plain))) == 3
 
 
-def test_so_it_is_when_the_cache_grows(demo):
+def test_so_it_is_when_the_cache_grows(demo_engine):
     """Over two sizes of the cache, each compiled for itself."""
     settings = Settings(length=CACHE_STEP + 30, seed=1)
-    plain, compiled = both(demo, [[5, 6, 7], [8]], settings)
+    plain, compiled = both(demo_engine, [[5, 6, 7], [8]], settings)
     assert compiled == plain
-    assert demo.session.run(demo.state.cache.keys[0]).shape[2] == 2 * CACHE_STEP
+    assert demo_engine.session.run(demo_engine.state.cache.keys[0]).shape[2] == 2 * CACHE_STEP
 
 
 def test_so_it_is_when_the_context_is_filled(engine):

@@ -65,13 +65,13 @@ def test_a_stream_is_the_same_text_in_pieces(engine):
     assert np.concatenate(chunks, axis=1).tolist() == whole
 
 
-def test_the_cache_grows_without_changing_the_text(demo, monkeypatch):
+def test_the_cache_grows_without_changing_the_text(demo_engine, monkeypatch):
     """More tokens than CACHE_STEP, against a cache that is whole from the start."""
     prompt, settings = [[5, 6, 7]], Settings(length=200, seed=4)
     assert settings.length > CACHE_STEP
-    grown = demo.generate(prompt, settings)
+    grown = demo_engine.generate(prompt, settings)
     monkeypatch.setattr('engine.CACHE_STEP', 1000)
-    assert demo.generate(prompt, settings) == grown
+    assert demo_engine.generate(prompt, settings) == grown
 
 
 @pytest.mark.parametrize(
@@ -126,11 +126,11 @@ def test_fewer_tokens_of_a_prompt_are_read_at_once_if_there_are_many(engine, row
     assert widths == [(rows, width)]
 
 
-def test_a_long_prompt_is_read_by_fused_kernels_in_parts(demo):
+def test_a_long_prompt_is_read_by_fused_kernels_in_parts(demo_engine):
     skip_without_kernels()
-    assert demo.fill
-    kinds = collections.Counter(op.type for op in demo.graph.get_operations())
-    n_layer = demo.hparams.n_layer
+    assert demo_engine.fill
+    kinds = collections.Counter(op.type for op in demo_engine.graph.get_operations())
+    n_layer = demo_engine.hparams.n_layer
     assert kinds['_FusedMatMul'] == 4 * n_layer
     assert kinds['_MklLayerNorm'] == 2 * n_layer + 1
     assert kinds['_MklFusedBatchMatMulV2'] == 4 * n_layer
@@ -208,7 +208,7 @@ def test_the_loop_has_no_more_operations_than_it_needs(dtype, of_layer, others, 
     assert len(names) - n_layer * in_a_layer <= others
 
 
-def test_a_step_allocates_the_same_whatever_the_cache_holds(demo, monkeypatch):
+def test_a_step_allocates_the_same_whatever_the_cache_holds(demo_engine, monkeypatch):
     """But for the scores of attention, which are as many as there are slots."""
 
     def allocated(capacity):
@@ -216,25 +216,25 @@ def test_a_step_allocates_the_same_whatever_the_cache_holds(demo, monkeypatch):
         traced = []
 
         def run(fetches, feed, run=tf.Session.run):
-            if fetches is not demo.decode:
-                return run(demo.session, fetches, feed)
+            if fetches is not demo_engine.decode:
+                return run(demo_engine.session, fetches, feed)
             metadata = tf.RunMetadata()
             options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
-            new = run(demo.session, fetches, feed, options=options, run_metadata=metadata)
+            new = run(demo_engine.session, fetches, feed, options=options, run_metadata=metadata)
             nodes = [n for d in metadata.step_stats.dev_stats for n in d.node_stats]
             sizes = [m.total_bytes for node in nodes for m in node.memory]
             traced.append((new.shape[1], sum(sizes)))
             return new
 
         with monkeypatch.context() as patch:
-            patch.setattr(demo.session, 'run', run)
-            list(demo.stream([[5]], Settings(length=capacity, seed=1), chunk_seconds=100))
+            patch.setattr(demo_engine.session, 'run', run)
+            list(demo_engine.stream([[5]], Settings(length=capacity, seed=1), chunk_seconds=100))
         tokens, size = traced[-1]
         return size / tokens
 
     few, many = allocated(32), allocated(128)
-    cache_of_a_layer = 96 * 2 * demo.hparams.n_embd * 4
-    scores = 96 * demo.hparams.n_layer * demo.hparams.n_head * 4 * 6
+    cache_of_a_layer = 96 * 2 * demo_engine.hparams.n_embd * 4
+    scores = 96 * demo_engine.hparams.n_layer * demo_engine.hparams.n_head * 4 * 6
     assert 0 < few
     assert many - few < scores + cache_of_a_layer / 2
 
