@@ -49,7 +49,7 @@ def sample_model(
             fast on x86 processors with VNNI (Intel since 2019, AMD since Zen 4), slower on others;
             bfloat16 is for processors with instructions for it
         xla: compile each step, which takes seconds at first; None does so where it pays: for 5,000
-            steps or more of the 124M or a larger model, in float32 with a batch_size of 4 or more,
+            steps or more of the 124M or a larger model, in float32 with a batch_size of 4 to 16,
             or on a GPU
     """
     check_whole('nsamples', nsamples, least=0, remark='0 goes on without end')
