@@ -2,11 +2,16 @@
 """Time and memory to load a model and to generate with it, each model in a process of its own.
 
     python benchmarks/load.py 124M 1558M --models_dir models
+    python benchmarks/load.py 124M --dtypes float32,bfloat16,int8
+
+A row tells where the seconds from the start of a process to its first token go: to importing
+TensorFlow, building the graph, loading the weights, and the first step.
 
 Models of any size can be made at random with src/make_random_model.py. Peak memory is that of the
 whole process, TensorFlow included, as the operating system counts it (Linux and macOS).
 """
 
+import itertools
 import os
 import pathlib
 import subprocess
@@ -17,42 +22,52 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'src'))
 
 import command_line  # noqa: E402
+from model_files import find_model  # noqa: E402
+from settings import check_dtype  # noqa: E402
 
-ROW = '{:>8} {:>9} {:>8} {:>8} {:>14} {:>8} {:>12} {:>9}'
+ROW = '{:>8} {:>9} {:>8} {:>7} {:>7} {:>8} {:>6} {:>6} {:>7} {:>7} {:>8}'
 
 
-def load_benchmark(*models: str, models_dir: str = 'models', new=32):
-    """Print a row for each model.
+def load_benchmark(*models: str, models_dir: str = 'models', dtypes: str = 'float32', new=32):
+    """Print a row for each model and dtype.
 
     Args:
         models: names of models
         models_dir: where they are
+        dtypes: float32, bfloat16, int8; where int8 weights are not kept beside the checkpoint yet,
+            its first process makes them, too
         new: tokens to generate, one at a time
     """
     if not models:
         raise ValueError('name at least one model')
-    print(
-        ROW.format(
-            '', 'weights', 'import', 'load', 'process start', 'steady', 'peak memory', 'over'
-        )
-    )
-    print(ROW.format('model', 'GB', 's', 's', 'to token, s', 'tok/s', 'GB', 'weights'))
     for model in models:
-        command = [sys.executable, __file__, '--worker', model, models_dir, str(new)]
-        subprocess.run(command, check=True, env=os.environ | {'STARTED': str(time.time())})
+        find_model(model, models_dir)
+    for dtype in dtypes.split(','):
+        check_dtype(dtype)
+    head = ['', '', 'weights', 'import', 'graph', 'load', '1st step', 'all', 'speed', 'memory']
+    print(ROW.format(*head, 'over'))
+    print(ROW.format('model', 'dtype', 'GB', *['s'] * 5, 'tok/s', 'GB', 'weights'))
+    for model in models:
+        for dtype in dtypes.split(','):
+            command = [sys.executable, __file__, '--worker', model, models_dir, dtype, str(new)]
+            subprocess.run(command, check=True, env=os.environ | {'STARTED': str(time.time())})
 
 
-def work(model, models_dir, new):
+def work(model, models_dir, dtype, new):
     """Load a model, generate, print the row."""
     import resource
 
-    start = time.time()
     with command_line.quiet(), command_line.no_garbage_collection():  # as the scripts do
         from engine import Engine
         from settings import Settings
 
+        class TimedEngine(Engine):
+            def _build(self, getter=None):
+                super()._build(getter)
+                self.built = time.time()
+
         imported = time.time()
-        engine = Engine(model, models_dir)
+        engine = TimedEngine(model, models_dir, dtype=dtype)
     loaded = time.time()
     engine.generate([[0]], Settings(length=1))
     first = time.time()
@@ -64,18 +79,19 @@ def work(model, models_dir, new):
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
     data = pathlib.Path(models_dir, model).glob('*.data-00000-of-00001')
     weights = sum(path.stat().st_size for path in data) / 1e9
-    times = (imported - start, loaded - imported, first - float(os.environ['STARTED']), speed)
+    ends = [float(os.environ['STARTED']), imported, engine.built, loaded, first]
+    seconds = [end - start for start, end in itertools.pairwise(ends)] + [first - ends[0]]
     figures = [
         f'{weights:.2f}',
-        *(f'{x:.1f}' for x in times),
+        *(f'{x:.1f}' for x in (*seconds, speed)),
         f'{peak:.2f}',
         f'{peak / weights:.2f} x',
     ]
-    print(ROW.format(model, *figures), flush=True)
+    print(ROW.format(model, dtype, *figures), flush=True)
 
 
 if __name__ == '__main__':
     if sys.argv[1:2] == ['--worker']:
-        work(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+        work(*sys.argv[2:5], int(sys.argv[5]))
     else:
         command_line.run(load_benchmark)
