@@ -12,7 +12,7 @@ help:
 	@echo 'make test-peers  compare with PyTorch, transformers and tokenizers'
 	@echo 'make lint        check style'
 	@echo 'make bench       measure decoding against other engines, and what the dtypes cost (5 minutes)'
-	@echo 'make bench-full  that more often, and tokenizing, scoring and training (an hour)'
+	@echo 'make bench-full  that more often, and tokenizing, scoring and training (an hour or more)'
 	@echo 'make demo-model  train the bundled model again (an hour or two)'
 
 sample: $(VENV)/.run

@@ -6,7 +6,7 @@ the whole distribution. Rounds are interleaved, so that a busy machine slows all
 round warms up and is not counted. Speeds are medians of tokens per second; only their ratios, taken
 in one run, mean anything.
 
-    python benchmarks/decode.py                      # 124M shapes, about twenty minutes
+    python benchmarks/decode.py                      # 124M shapes, three quarters of an hour
     python benchmarks/decode.py --quick              # four, without the time to a first token
     python benchmarks/decode.py --profile int8       # where a token's time goes, by operation
     python benchmarks/decode.py --growth int8        # whether later tokens take longer
