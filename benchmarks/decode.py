@@ -7,7 +7,7 @@ round warms up and is not counted. Speeds are medians of tokens per second; only
 in one run, mean anything.
 
     python benchmarks/decode.py                      # 124M shapes, three quarters of an hour
-    python benchmarks/decode.py --quick              # four, without the time to a first token
+    python benchmarks/decode.py --quick              # three minutes, without first tokens
     python benchmarks/decode.py --profile int8       # where a token's time goes, by operation
     python benchmarks/decode.py --growth int8        # whether later tokens take longer
 """
@@ -85,7 +85,7 @@ def decode_benchmark(
         profile: measure no speed; print what one token takes by operation, in this dtype, alone or
             in each of the workloads
         growth: the same for what a token takes at position 10 and at position 1,000
-        output: write all figures to NAME.json, and a plot of them to NAME.png
+        output: write the medians to NAME.json, and a plot of them to NAME.png
     """
     if quick:
         repeats, starts = min(repeats, 2), 0

@@ -1,7 +1,7 @@
 """The engines that benchmarks/decode.py compares with, with random weights of a checkpoint's shape.
 
 Each function loads one and returns what continues prompts: (prompts, n) -> (rows, tokens each),
-sampled from the whole distribution. None of their speeds depends on what the weights are.
+sampled from the whole distribution. What the weights are does not change speeds, if all differ.
 """
 
 import functools
@@ -48,7 +48,7 @@ def transformers(models_dir, model_name, dtype, scratch):
 
 
 def random_weights(*shape):
-    """Others with each call: CTranslate2 keeps equal matrices once, and would read fewer bytes."""
+    """Different ones at each call: CTranslate2 keeps equal matrices once, and reads fewer bytes."""
     return RANDOM.normal(0, 0.02, shape).astype(np.float32)
 
 

@@ -4,8 +4,8 @@
     python benchmarks/load.py 124M 1558M --models_dir models
     python benchmarks/load.py 124M --dtypes float32,bfloat16,int8
 
-A row tells where the seconds from the start of a process to its first token go: to importing
-TensorFlow, building the graph, loading the weights, and the first step.
+A row tells where the seconds from the start of a process to its first token go: to Python and
+importing TensorFlow, the tokenizer and the graph, loading the weights, and the first step.
 
 Models of any size can be made at random with src/make_random_model.py. Peak memory is that of the
 whole process, TensorFlow included, as the operating system counts it (Linux and macOS).
@@ -23,12 +23,14 @@ sys.path.insert(0, str(ROOT / 'src'))
 
 import command_line  # noqa: E402
 from model_files import find_model  # noqa: E402
-from settings import check_dtype  # noqa: E402
+from settings import check_dtype, check_whole  # noqa: E402
 
-ROW = '{:>8} {:>9} {:>8} {:>7} {:>7} {:>8} {:>6} {:>6} {:>7} {:>7} {:>8}'
+ROW = '{:>8} {:>9} {:>10} {:>7} {:>6} {:>6} {:>8} {:>6} {:>7} {:>7} {:>11}'
 
 
-def load_benchmark(*models: str, models_dir: str = 'models', dtypes: str = 'float32', new=32):
+def load_benchmark(
+    *models: str, models_dir: str = 'models', dtypes: str = 'float32', new: int = 32
+):
     """Print a row for each model and dtype.
 
     Args:
@@ -40,17 +42,20 @@ def load_benchmark(*models: str, models_dir: str = 'models', dtypes: str = 'floa
     """
     if not models:
         raise ValueError('name at least one model')
+    check_whole('new', new, least=1)
     for model in models:
         find_model(model, models_dir)
     for dtype in dtypes.split(','):
         check_dtype(dtype)
-    head = ['', '', 'weights', 'import', 'graph', 'load', '1st step', 'all', 'speed', 'memory']
+    head = ['', '', 'checkpoint', 'import', 'graph', 'load', '1st step', 'all', 'speed', 'memory']
     print(ROW.format(*head, 'over'))
-    print(ROW.format('model', 'dtype', 'GB', *['s'] * 5, 'tok/s', 'GB', 'weights'))
+    print(ROW.format('model', 'dtype', 'GB', *['s'] * 5, 'tok/s', 'GB', 'checkpoint'))
     for model in models:
         for dtype in dtypes.split(','):
             command = [sys.executable, __file__, '--worker', model, models_dir, dtype, str(new)]
-            subprocess.run(command, check=True, env=os.environ | {'STARTED': str(time.time())})
+            ended = subprocess.run(command, env=os.environ | {'STARTED': str(time.time())})
+            if ended.returncode:
+                raise ValueError(f'the process of {model} ended with status {ended.returncode}')
 
 
 def work(model, models_dir, dtype, new):

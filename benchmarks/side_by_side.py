@@ -53,7 +53,7 @@ def report(tokens, answers, note=lambda answer: '', rival=lambda name: 'ours'):
 
     tokens: that a request is for.  answers: from `measure`, with 'seconds' in each; of the first
       round the speed is told apart.
-    note: what to say of an engine's last answer.
+    note: what to say of an engine's last answer, which has the median of seconds.
     rival: which of ours an engine is compared with.
     Returns the medians in tokens per second, by name.
     """
@@ -64,7 +64,7 @@ def report(tokens, answers, note=lambda answer: '', rival=lambda name: 'ours'):
     for name, (warming_up, *values) in speeds.items():
         line = f'  {name:16} {medians[name]:7.1f} tok/s ({min(values):.1f}-{max(values):.1f}; '
         line += f'first {warming_up:.1f})'
-        line += note(answers[name][-1])
+        line += note(answers[name][-1] | {'seconds': tokens / medians[name]})
         ours = rival(name)
         if ours in medians and not name.startswith('ours'):
             line += f'   {ours} is {medians[ours] / medians[name]:.2f} x as fast'
