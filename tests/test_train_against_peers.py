@@ -141,9 +141,12 @@ def schedule_in_torch(torch, plan, adam):
     return schedules.SequentialLR(adam, [warmup, after], [plan.warmup])
 
 
-def check(results, expected, **tolerance):
-    for name, ours, theirs in zip(('losses', 'norms', 'held out'), results, expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, **tolerance, err_msg=name)
+def check(results, expected, rtol):
+    # Gradient norms amplify that the libraries round in other places: they were 1.6e-4 apart on a
+    # processor where the two use different instructions.
+    tolerances = {'losses': rtol, 'norms': 10 * rtol, 'held out': rtol}
+    for (name, tolerance), ours, theirs in zip(tolerances.items(), results, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=tolerance, err_msg=name)
 
 
 @pytest.mark.parametrize(
