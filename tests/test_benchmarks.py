@@ -1,0 +1,60 @@
+"""What the benchmarks' ratios rest on; their speeds are nothing for tests."""
+
+import os
+import sys
+
+import pytest
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / 'benchmarks'))
+
+import decode_peers  # noqa: E402
+import side_by_side  # noqa: E402
+
+SIZES = {'n_vocab': 300, 'n_ctx': 32, 'n_embd': 64, 'n_head': 2, 'n_layer': 4}
+
+
+def test_matrices_of_one_shape_differ():
+    """Else an engine that keeps equal ones once reads fewer bytes than a model has."""
+    one, other = decode_peers.random_weights(2, 3), decode_peers.random_weights(2, 3)
+    assert one.shape == other.shape == (2, 3)
+    assert (one != other).all()
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize('dtype, size', [('float32', 4), ('int8', 1)])
+def test_ctranslate2_has_all_weights_of_all_layers(tmp_path, dtype, size):
+    pytest.importorskip('ctranslate2')
+    write = decode_peers.ctranslate2_model.__wrapped__
+    write(str(tmp_path / 'model'), SIZES, dtype)
+    weights = SIZES['n_embd'] * (12 * SIZES['n_layer'] * SIZES['n_embd'] + SIZES['n_vocab'])
+    assert os.path.getsize(tmp_path / 'model' / 'model.bin') > size * weights
+
+
+def test_a_line_tells_medians_without_the_first_round(capsys):
+    answers = {
+        'ours': [{'seconds': seconds} for seconds in (9, 2, 4, 1)],
+        'peer': [{'seconds': seconds} for seconds in (9, 4, 4, 4)],
+    }
+    medians = side_by_side.report(8, answers, note=lambda answer: f' note {answer["seconds"]}')
+    assert medians == {'ours': 4, 'peer': 2}
+    ours, peer = capsys.readouterr().out.splitlines()
+    assert '4.0 tok/s (2.0-8.0; first 0.9) note 2.0' in ours
+    assert 'ours is 2.00 x as fast' in peer
+
+
+@pytest.mark.parametrize(
+    'flags, message',
+    [
+        ([], 'name at least one model'),
+        (['demo', '--dtypes', 'int4'], 'dtype must be one of'),
+        (['demo', '--new', '0'], 'new must be a whole number'),
+        (['../demo'], 'error'),
+        (['no_such_model'], "there is no model 'no_such_model'"),
+    ],
+)
+def test_what_cannot_be_loaded_is_one_line(run_script, flags, message):
+    result = run_script('benchmarks/load.py', *flags)
+    assert result.returncode == 2
+    assert message in result.stderr and result.stderr.count('\n') == 1
+    assert not result.stdout
