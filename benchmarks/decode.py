@@ -75,10 +75,10 @@ def decode_benchmark(
         models_dir: where the model is; None makes one of the 124M's shape with random weights
         model_name: its name
         workloads: BATCHxPROMPT+NEW, separated by commas; None takes all that this file names
-        engines: ours, ours-bfloat16, ours-int8, ours.xla (--xla), ctranslate2, ctranslate2-int8,
-            transformers, llama.cpp, llama.cpp-int8 (q8_0; batch 1), concat (the 2019 loop on
-            today's TensorFlow); None takes what suits each workload, llama.cpp where its package
-            is installed
+        engines: ours, ours-bfloat16, ours-int8, ours.xla (--xla), ours.whole (without shards),
+            ctranslate2, ctranslate2-int8, transformers, llama.cpp, llama.cpp-int8 (q8_0; batch 1),
+            concat (the 2019 loop on today's TensorFlow); None takes what suits each workload,
+            llama.cpp where its package is installed
         repeats: counted rounds
         starts: processes started to measure the time to a first token; 0 leaves that out
         quick: three workloads, two rounds and no start
@@ -288,17 +288,19 @@ def peak_memory():
     return peak if sys.platform == 'darwin' else peak * 1024
 
 
-def our_engine(models_dir, model_name, dtype):
+def our_engine(models_dir, model_name, dtype, n_shards=None):
     from model_files import load_encoder
 
     encoder = load_encoder(model_name, models_dir)
-    return command_line.start_engine(model_name, models_dir, encoder, dtype)  # as the scripts do
+    return command_line.start_engine(  # as the scripts do
+        model_name, models_dir, encoder, dtype, n_shards=n_shards
+    )
 
 
-def ours(models_dir, model_name, dtype, scratch, compiled=False):
+def ours(models_dir, model_name, dtype, scratch, compiled=False, whole=False):
     from settings import Settings
 
-    engine = our_engine(models_dir, model_name, dtype)
+    engine = our_engine(models_dir, model_name, dtype, n_shards=1 if compiled or whole else None)
     engine.compiled = compiled
 
     def generate(prompts, n):
@@ -405,6 +407,7 @@ def concat(models_dir, model_name, dtype, scratch):
 ENGINES = {
     'ours': ours,
     XLA: functools.partial(ours, compiled=True),
+    'ours.whole': functools.partial(ours, whole=True),
     'concat': concat,
     'transformers': decode_peers.transformers,
     'ctranslate2': decode_peers.ctranslate2,

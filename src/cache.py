@@ -17,22 +17,28 @@ from model import attend, mask_bias, shape_list
 
 
 class Cache(typing.NamedTuple):
-    keys: list  # L buffers [B, H, C, D]
-    values: list  # L buffers [B, H, C, D]
+    keys: list  # L buffers [B, H, C, D], or as many for each shard, which then has H of all heads
+    values: list  # the same
 
 
-def empty_cache(hparams, batch, capacity):
+def empty_cache(hparams, batch, capacity, heads=None):
     """A cache without any position in it.
+
+    heads: of each shard (shards.py), which has buffers of its own; None: there are no shards.
 
     Its buffers are zeros, for a NaN in an unused slot would outlive any mask; but not tf.zeros:
     equal constants are merged into one, and these are written to.
     """
     head = hparams.n_embd // hparams.n_head
-    shape = tf.stack([batch, hparams.n_head, capacity, head])
+    shapes = [tf.stack([batch, n, capacity, head]) for n in heads or [hparams.n_head]]
 
     def buffers():
         empty = tf.raw_ops.Empty
-        return [empty(shape=shape, dtype=tf.float32, init=True) for _ in range(hparams.n_layer)]
+        return [
+            empty(shape=shape, dtype=tf.float32, init=True)
+            for _ in range(hparams.n_layer)
+            for shape in shapes
+        ]
 
     return Cache(keys=buffers(), values=buffers())
 
@@ -80,16 +86,21 @@ def attention_at_once(bias):
 
 
 def memories(cache, slots, padding, attention=attention_at_once, writer=None):
-    """One LayerMemory a layer for a step that writes `slots` (int32 [S]) of all rows.
+    """One LayerMemory a buffer for a step that writes `slots` (int32 [S]) of all rows.
 
     attention: makes of a bias [B, 1, S, C] a function (q, k, v) like `model.attend`.
     writer: as `in_place`, which is the default, for buffers of another kind.
     """
     capacity = shape_list(cache.keys[0])[2]
     bias = mask_bias(visible(slots, tf.range(capacity), padding), cache.keys[0].dtype)
-    write = (writer or in_place)(cache.keys[0], slots)
     attend = attention(bias)
-    return [LayerMemory(k, v, write, attend) for k, v in zip(cache.keys, cache.values, strict=True)]
+    writes, result = {}, []
+    for k, v in zip(cache.keys, cache.values, strict=True):
+        heads = k.shape[1].value
+        if heads not in writes:
+            writes[heads] = (writer or in_place)(k, slots)
+        result.append(LayerMemory(k, v, writes[heads], attend))
+    return result
 
 
 def in_place(example, slots):
@@ -97,7 +108,7 @@ def in_place(example, slots):
 
     It returns the buffer, which must be read through this result only: InplaceUpdate changes its
     input. Steps cannot overtake each other: the next token depends on every read of this one.
-    example: one of the buffers; all have its shape.
+    example: one of the buffers, all of which have its shape.
     """
     shape = tf.shape(example)
     batch, heads, capacity, width = shape_list(example)

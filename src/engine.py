@@ -9,14 +9,17 @@ import tensorflow.compat.v1 as tf
 
 import cache as kv
 import sample
+import shards
 from attend_in_parts import attention_in_parts
 from matrices import fused, has_int8_kernel
 from model_session import ModelSession
-from settings import check_fits
+from settings import check_fits, check_whole
 from tf_session import memory_for
 
-LONG = 768  # tokens, of all prompts of a request: fewer are read with the first step
-READ_AT_ONCE = 512  # of each long one: more take more memory, and Ctrl-C waits for them
+# Tokens of a prompt that are read one by one, in the time of as many new ones: what reads more at
+# once takes a second to make.
+SHORT = 16
+READ_AT_ONCE = 512  # of each longer one: more take more memory, and Ctrl-C waits for them
 ROWS_AT_ONCE = 8192  # and fewer of each prompt if there are many
 # Steps of a model of so many weights, for which compiling pays: a text of 1,000 tokens needs four
 # programs, two seconds each for the 124M; 10 ms of a step are spared with 4 rows, 20 to 40 with 8.
@@ -30,16 +33,34 @@ class Engine(ModelSession):
     """Generates text with one model; use it in a `with` block, or close() it.
 
     It is made, and fails, as ModelSession says.
+
+    n_shards: how many cores share each layer (shards.py), in float32; None takes as many as are
+        quickest, one if model.py has been edited.
     """
 
     _compiled = False
+
+    def __init__(self, *model, n_shards=None, **more):
+        if n_shards is not None:
+            check_whole('n_shards', n_shards, least=1)
+        self.n_shards = n_shards
+        super().__init__(*model, **more)
+
+    def _heads(self):
+        n = self.n_shards or shards.best_number(self.hparams, self.dtype)
+        if n > 1 and self.dtype != 'float32':
+            raise ValueError(f'only float32 is computed in shards, not {self.dtype}')
+        if n > self.hparams.n_head:
+            raise ValueError(f'{self.hparams.n_head} heads do not make {n} shards')
+        return shards.heads_of_shards(self.hparams.n_head, n)
 
     @property
     def compiled(self):
         """Whether steps run as programs that XLA compiles (compiled_step.py).
 
-        May be set between requests, and does not change the text in float32. Raises ValueError
-        where there is no compiler, or products are used that it does not know.
+        May be set between requests, and does not change the text in float32. XLA shares a program
+        among cores itself, which it cannot where there are shards: it takes twice as long there.
+        Raises ValueError where there is no compiler, or products are used that it does not know.
         """
         return self._compiled
 
@@ -61,6 +82,7 @@ class Engine(ModelSession):
         engine = cls.__new__(cls)
         engine.session, engine.hparams, engine.encoder = session, hparams, encoder
         engine.dtype = 'float32'
+        engine.heads = [hparams.n_head]
         engine._build()
         return engine
 
@@ -71,7 +93,7 @@ class Engine(ModelSession):
         """
         self.batch = tf.placeholder(tf.int32, [], 'batch')
         self.capacity = tf.placeholder(tf.int32, [], 'capacity')
-        empty = kv.empty_cache(self.hparams, self.batch, self.capacity)
+        empty = kv.empty_cache(self.hparams, self.batch, self.capacity, self.heads)
         self.variables = kv.Cache(*([cache_variable(b) for b in buffers] for buffers in empty))
         cache = kv.Cache(*([v.read_value() for v in buffers] for buffers in self.variables))
         self.reset = assign(self.variables, empty)
@@ -97,13 +119,14 @@ class Engine(ModelSession):
         self.getter = getter
         # Caching reads each variable once for a run instead of once for a token.
         with tf.variable_scope('', custom_getter=getter, caching_device=lambda op: op.device):
-            self.decode, _ = sample.decode(self.hparams, self.state, self.n, self.knobs)
+            state = self.state._replace(unread=tf.ensure_shape(self.state.unread, [None, 1]))
+            self.decode, _ = sample.decode(self.hparams, state, self.n, self.knobs)
 
     @functools.cached_property
     def fill(self):
         """The operation that reads unread tokens at `slot` into the cache and asks nothing of them.
 
-        It takes a second to make, so it joins the graph with the first request that is worth it.
+        It takes a second to make, so it joins the graph with the first prompt that is worth it.
         """
         state = self.state
         with self._more_graph(), tf.variable_scope('', custom_getter=fused):
@@ -117,7 +140,7 @@ class Engine(ModelSession):
             )
             # These are behind the keys and values of all other layers, but not behind the rest
             # of the last layer, nor the logits, which nobody wants.
-            return tf.group(memories[-1].written)
+            return tf.group([memory.written for memory in memories[-len(self.heads) :]])
 
     @functools.cached_property
     def decode_compiled(self):
@@ -138,7 +161,10 @@ class Engine(ModelSession):
             return False
         if not tf.test.is_built_with_xla():
             return False
-        return self.on_gpu or (self.dtype == 'float32' and rows in ROWS_WORTH_COMPILING)
+        if self.on_gpu:
+            return True
+        alone = self.dtype == 'float32' and len(self.heads) == 1
+        return alone and rows in ROWS_WORTH_COMPILING
 
     @contextlib.contextmanager
     def _more_graph(self):
@@ -193,16 +219,10 @@ class Engine(ModelSession):
         shape = {self.batch: len(prompts), self.capacity: capacity}
         self._run(self.reset, shape, len(prompts))
         finished = np.zeros(len(prompts), bool)
-        slot, step, n = 0, 0, 1
+        step, n = 0, 1
         decode = self.decode_compiled if self.compiled else self.decode
-        least = 1 if self.compiled else LONG  # compiled steps read one token a row
-        if len(prompts) * (width - 1) >= least:
-            at_once = min(READ_AT_ONCE, max(ROWS_AT_ONCE // len(prompts), 128))
-            for slot in range(0, width - 1, at_once):
-                feed[self.state.unread] = unread[:, slot : min(slot + at_once, width - 1)]
-                feed[self.state.slot] = slot
-                self._run(self.fill, feed, len(prompts))
-            unread, slot = unread[:, -1:], width - 1
+        self._read(unread[:, :-1], dict(feed))
+        unread, slot = unread[:, -1:], width - 1
         while step < settings.length and not finished.all():
             behind = slot + unread.shape[1]
             if behind > capacity:
@@ -224,6 +244,19 @@ class Engine(ModelSession):
             unread = new[:, -1:]
             # No more than a doubling: the first tokens are slow and say little of the others.
             n = max(1, min(2 * n, int(chunk_seconds / seconds)))
+
+    def _read(self, tokens, feed):
+        """Read tokens of prompts, [rows, tokens], into the first slots of the cache."""
+        rows, width = tokens.shape
+        if width > SHORT:
+            operation, at_once = self.fill, min(READ_AT_ONCE, max(ROWS_AT_ONCE // rows, 128))
+        else:  # by steps, whose new tokens nobody wants
+            operation, at_once = self.decode_compiled if self.compiled else self.decode, 1
+            feed = feed | {self.n: 1, self.state.step: 0, self.state.finished: [False] * rows}
+        for slot in range(0, width, at_once):
+            feed[self.state.unread] = tokens[:, slot : slot + at_once]
+            feed[self.state.slot] = slot
+            self._run(operation, feed, rows)
 
     def _capacity(self, needed, slots):
         """How many slots the cache is to have when so many are needed now, of so many in all."""

@@ -90,8 +90,7 @@ def has_kernel(operation):
 def has_fused_kernels():
     """Whether all kernels are there and compute what model.py says: they are tried once.
 
-    So a researcher's other `gelu`, `norm`, `conv1d` or `attend` is what runs. The threads of the
-    process are those of its first session: let `session_config` decide before.
+    So a researcher's other `gelu`, `norm`, `conv1d` or `attend` is what runs.
     """
     if not all(map(has_kernel, OPERATIONS)):
         return False

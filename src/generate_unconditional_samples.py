@@ -49,8 +49,8 @@ def sample_model(
             fast on x86 processors with VNNI (Intel since 2019, AMD since Zen 4), slower on others;
             bfloat16 is for processors with instructions for it
         xla: compile each step, which takes seconds at first; None does so where it pays: for 5,000
-            steps or more of the 124M or a larger model, in float32 with a batch_size of 4 to 16,
-            or on a GPU
+            steps or more of the 124M or a larger model, in float32 with a batch_size of 4 to 16
+            unless there are two cores, or on a GPU
     """
     check_whole('nsamples', nsamples, least=0, remark='0 goes on without end')
     check_whole('batch_size', batch_size, least=1)
@@ -73,7 +73,9 @@ def sample_model(
         if nsamples and sink.written >= nsamples:
             print(f'{output} holds {sink.written} samples already', file=sys.stderr)
             return
-        with command_line.start_engine(model_name, models_dir, encoder, dtype) as engine:
+        shards = 1 if xla else None  # XLA shares its programs among cores itself
+        model = model_name, models_dir, encoder, dtype
+        with command_line.start_engine(*model, n_shards=shards) as engine:
             engine.compiled = xla
             if xla is None:
                 batches = -(-(nsamples - sink.written) // batch_size) if nsamples else math.inf

@@ -82,7 +82,9 @@ def interact_model(
     if text is not None:
         request(text)  # refuse a bad prompt before TensorFlow is loaded
 
-    with command_line.start_engine(model_name, models_dir, encoder, dtype) as engine:
+    shards = 1 if xla else None  # XLA shares its programs among cores itself
+    model = model_name, models_dir, encoder, dtype
+    with command_line.start_engine(*model, n_shards=shards) as engine:
         engine.compiled = xla
         if text is not None:
             show_samples(engine, *request(text), nsamples, batch_size)

@@ -19,9 +19,10 @@ from tensorflow.python.framework import op_def_library
 
 import model
 import quantized_file
+import shards
 from compiled_activation import activate
 from fused_kernels import has_fused_kernels, has_kernel, layer_norm, linear
-from tf_session import session_config
+from tf_session import local_variable, session_config
 
 LARGEST = 127  # of an int8 whose range is symmetric
 LEAST = 1e-30  # divides where a row is all zeros
@@ -30,10 +31,12 @@ WORTH_KEEPING = 2**26  # weights; fewer are quantized about as fast as they are 
 LOADED_AT_ONCE = 2**25  # bytes that are set by one run of the session: each takes 20 ms to prepare
 
 
-def stored_as(dtype):
+def stored_as(dtype, heads=()):
     """Return a getter for tf.variable_scope, and a dict of the matrices that `load` has to set.
 
-    dtype: one of settings.DTYPES; float32 matrices are variables, which a checkpoint sets itself.
+    dtype: one of settings.DTYPES; float32 matrices are variables, which a checkpoint sets itself,
+        or in shards.
+    heads: of each shard (shards.py), in float32.
     """
     matrices = {}
     kinds = {
@@ -46,10 +49,17 @@ def stored_as(dtype):
 
     def getter(getter, name, shape=None, *args, **kwargs):
         last = name.split('/')[-1]
+        if len(heads) > 1 and shards.how_split(name):
+            if name not in matrices:
+                matrices[name] = shards.ShardedWeight(name, shape, heads)
+            return matrices[name]
         if last not in kinds:
             if shape is not None:  # else the initializer is the value, which tells the shape
                 kwargs['initializer'] = fed
-            return getter(name, shape, *args, **kwargs)
+            variable = getter(name, shape, *args, **kwargs)
+            if len(heads) > 1 and last == 'wte':
+                return shards.ShardedEmbedding(variable, len(heads))
+            return variable
         if name not in matrices:
             matrices[name] = kinds[last](name, shape)
         return matrices[name]
@@ -67,6 +77,10 @@ def fused(getter, name, *args, **kwargs):
     weight = getter(name, *args, **kwargs)
     if isinstance(weight, Int8Matrix):
         return weight.ordered_each_time()
+    if isinstance(weight, shards.ShardedWeight) and name.endswith('w') and has_fused_kernels():
+        weight = copy.copy(weight)
+        weight.parts = [FusedMatrix(part) for part in weight.parts]
+        return weight
     kinds = {'g': FusedGain, 'w': FusedMatrix}
     last = name.split('/')[-1]
     if last in kinds and tf.is_tensor(weight) and has_fused_kernels():
@@ -93,7 +107,7 @@ class FusedMatrix:
 
     def __init__(self, variable):
         self.variable = variable
-        self.values = tf.squeeze(variable, axis=0)
+        self.values = tf.reshape(variable, variable.shape[-2:])
 
     def product(self, x):
         return tf.matmul(x, self.values)
@@ -137,19 +151,12 @@ class Matrix:
     def layer(self, x, b, activation):
         return activated(self.product(x) + b, activation)
 
-    def variable(self, shape, dtype):
-        return tf.Variable(
-            lambda: fed(shape, dtype),
-            trainable=False,
-            collections=[tf.GraphKeys.LOCAL_VARIABLES],
-        )
-
 
 class Bfloat16Matrix(Matrix):
     """The upper half of each float32, 8 bits of precision; so are what it is multiplied with."""
 
     def make(self):
-        stored = self.variable(self.matrix_shape, tf.bfloat16)
+        stored = local_variable(self.matrix_shape, tf.bfloat16)
         self.variables = [stored]
         self.values = stored.read_value()
 
@@ -177,8 +184,8 @@ class Int8Matrix(Matrix):
         return other
 
     def make(self):
-        stored = self.variable(self.matrix_shape, tf.int8)
-        ranges = self.variable([2, self.n_outputs], tf.float32)
+        stored = local_variable(self.matrix_shape, tf.int8)
+        ranges = local_variable([2, self.n_outputs], tf.float32)
         self.variables = [stored, ranges]
         self.values = stored.read_value()
         # What -127 and 127 stand for. These and the rest are as the kernel asks for them.
@@ -255,6 +262,9 @@ def load(session, path, reader, matrices):
 
     What takes long to make comes from a file beside the checkpoint, once there is one.
     """
+    sharded = [weight for weight in matrices if isinstance(weight, shards.ShardedWeight)]
+    shards.restore(session, path, sharded)
+    matrices = [matrix for matrix in matrices if matrix not in sharded]
     size = sum(matrix.shape.num_elements() for matrix in matrices if matrix.worth_keeping)
     if size < WORTH_KEEPING:
         return assign(session, made(reader, matrices))
@@ -362,7 +372,6 @@ def is_exact():
     """Try the int8 product: x86 processors before VNNI add two products in 16 bits, too few.
 
     They saturate (oneDNN's developer guide, "Nuances of int8 computations"): 4 % of perplexity.
-    The session is configured as all are, since the first one makes the threads of the process.
     """
     ones = np.ones([1, 64, 16], np.float32)
     try:

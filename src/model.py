@@ -189,6 +189,7 @@ def attend_once(q, k, v, bias):
 def attn(x, scope, n_state, *, past, hparams):
     """Masked multi-head self-attention.
 
+    n_state: width of q, of k and of v, all heads together.
     past: what `recall` takes; or a function of (q, k, v) with the result of `attend`, which
         remembers in its own way (cache.py).
     Returns x's successor and the new keys and values [B, 2, H, S, D].
@@ -205,7 +206,7 @@ def attn(x, scope, n_state, *, past, hparams):
     with tf.variable_scope(scope):
         q, k, v = split_heads(conv1d(x, 'c_attn', n_state * 3))
         a = past(q, k, v) if callable(past) else attend(q, *recall(past, k, v))
-        return conv1d(merge_heads(a), 'c_proj', n_state), tf.stack([k, v], axis=1)
+        return conv1d(merge_heads(a), 'c_proj', x.shape[-1].value), tf.stack([k, v], axis=1)
 
 
 def mlp(x, scope, n_state, *, hparams):
@@ -215,13 +216,20 @@ def mlp(x, scope, n_state, *, hparams):
         return conv1d(h, 'c_proj', x.shape[-1].value)
 
 
-def block(x, scope, *, past, hparams):
-    """One layer: attention and MLP, each behind a norm and around a residual connection."""
+def call(sublayer, *args, **kwargs):
+    return sublayer(*args, **kwargs)
+
+
+def block(x, scope, *, past, hparams, call=call):
+    """One layer: attention and MLP, each behind a norm and around a residual connection.
+
+    call: calls `attn` and `mlp` with their arguments, or does what gives the same (shards.py).
+    """
     with tf.variable_scope(scope):
         nx = x.shape[-1].value
-        a, present = attn(norm(x, 'ln_1'), 'attn', nx, past=past, hparams=hparams)
+        a, present = call(attn, norm(x, 'ln_1'), 'attn', nx, past=past, hparams=hparams)
         x = x + dropout(a, 'attn')
-        m = mlp(norm(x, 'ln_2'), 'mlp', nx * 4, hparams=hparams)
+        m = call(mlp, norm(x, 'ln_2'), 'mlp', nx * 4, hparams=hparams)
         return x + dropout(m, 'mlp'), present
 
 

@@ -37,10 +37,12 @@ class ModelSession(SessionOwner, abc.ABC):
                 f'but n_vocab={self.hparams.n_vocab} in hparams.json; '
                 + remedy(model_name, models_dir)
             )
-        config = session_config(**self.how_it_runs)  # before the first product: int8 tries one
+        self.heads = self._heads()
+        # Before the first product: int8 tries one.
+        config = session_config(**self.how_it_runs, n_shards=len(self.heads))
         self.graph = tf.Graph()
         with self.graph.as_default():
-            getter, matrices = stored_as(dtype)
+            getter, matrices = stored_as(dtype, self.heads)
             self._build(getter)
             self.session = tf.Session(config=config)
             try:
@@ -55,6 +57,10 @@ class ModelSession(SessionOwner, abc.ABC):
                 self.close()
                 raise
         self.graph.finalize()
+
+    def _heads(self):
+        """How many heads each shard (shards.py) has; one shard has all of them."""
+        return [self.hparams.n_head]
 
     @abc.abstractmethod
     def _build(self, getter):

@@ -15,6 +15,7 @@ import tensorflow.compat.v1 as tf
 
 import cache as kv
 import model
+import shards
 from settings import Settings, check_fits
 
 SORTED_AT_FIRST = 1024  # likeliest tokens, among which the nucleus is looked for
@@ -173,14 +174,18 @@ def read(hparams, state, tokens, slot, **more):
     """Let the model read tokens [B, S] into the cache from `slot` on.
 
     more: for kv.memories, how attention is computed and the cache written.
-    Returns the logits of the last one [B, V], and what writes the cache: a kv.LayerMemory a layer.
+    Returns the logits of the last one [B, V], and what writes the cache: a kv.LayerMemory a layer,
+    or for each of a layer's shards (shards.py).
     """
     slots = slot + tf.range(model.shape_list(tokens)[1])
     memories = kv.memories(state.cache, slots, state.padding, **more)
+    n = len(memories) // hparams.n_layer
+    pasts = memories if n == 1 else [memories[i : i + n] for i in range(0, len(memories), n)]
     outputs = model.model(
         hparams,
         tokens,
-        past=memories,
+        past=pasts,
+        layer=model.block if n == 1 else shards.block,
         reuse=tf.AUTO_REUSE,
         positions=kv.slot_positions(slots, state.padding),
         last_only=True,
@@ -208,12 +213,13 @@ def decode(hparams, state, n, knobs, read=read):
         slot += model.shape_list(unread)[1]
         return tf.concat([new, token[:, None]], axis=1), token[:, None], slot, finished
 
-    batch = state.unread.shape[0]
+    batch, width = state.unread.shape
+    width = 1 if width == 1 else None  # known, it spares a third of a step's operations
     new, unread, slot, finished = tf.while_loop(
         goes_on,
         body,
         [state.unread[:, :0], state.unread, state.slot, state.finished],
-        shape_invariants=[tf.TensorShape(s) for s in ([batch, None], [batch, None], [], [batch])],
+        shape_invariants=[tf.TensorShape(s) for s in ([batch, None], [batch, width], [], [batch])],
         back_prop=False,
     )
     after = state._replace(

@@ -81,7 +81,7 @@ def test_the_graph_gets_the_compiled_loop_once(models_dir):
 
 
 def test_a_step_is_one_program_that_writes_the_cache_by_slots(models_dir):
-    with Engine('tiny', str(models_dir)) as engine:
+    with Engine('tiny', str(models_dir), n_shards=1) as engine:
         engine.generate(PROMPTS, Settings(length=2))  # plain: nothing is compiled unless asked for
         assert not programs(engine)
         engine.compiled = True
@@ -169,6 +169,7 @@ def test_it_pays_for_many_steps_of_several_rows_of_a_large_model(
     engine, monkeypatch, on_gpu, dtype, rows, steps, pays
 ):
     assert not engine.compiling_pays(8, 10**9)
+    pays = pays and (on_gpu or len(engine.heads) == 1)
     large = engine.hparams.__class__(n_embd=768, n_layer=12)
     monkeypatch.setattr(engine, 'hparams', large)
     monkeypatch.setattr(Engine, 'on_gpu', on_gpu)

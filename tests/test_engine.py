@@ -6,7 +6,7 @@ import tensorflow.compat.v1 as tf
 from conftest import REFERENCE, check_cache_is_not_copied
 from test_fused_kernels import skip_without_kernels
 
-from engine import CACHE_STEP, Engine
+from engine import CACHE_STEP, SHORT, Engine
 from matrices import has_int8_kernel
 from settings import DTYPES, Settings
 
@@ -49,12 +49,12 @@ def test_requests_add_no_operation_to_the_graph(models_dir, monkeypatch):
         assert engine.graph.finalized
         count = len(engine.graph.get_operations())
         assert count_behind_requests() == count
-        monkeypatch.setattr('engine.LONG', 8)  # the first long prompts add what reads them, once
+        monkeypatch.setattr('engine.SHORT', 1)  # the first long prompts add what reads them, once
         assert count_behind_requests() == count_behind_requests() > count
 
 
 def test_the_loop_copies_no_cache(engine):
-    check_cache_is_not_copied(engine.graph, engine.hparams)
+    check_cache_is_not_copied(engine.graph, engine.hparams, len(engine.heads))
 
 
 def test_a_stream_is_the_same_text_in_pieces(engine):
@@ -80,6 +80,7 @@ def test_the_cache_grows_without_changing_the_text(demo_engine, monkeypatch):
 def test_a_long_prompt_read_in_parts_gives_the_same_text(engine, monkeypatch, at_once, widths):
     settings = Settings(length=12, seed=4)
     prompts = [list(range(100, 123)), [7, 8, 9]]
+    monkeypatch.setattr('engine.SHORT', 22)
     whole = engine.generate(prompts, settings)
     run, read = engine.session.run, []
 
@@ -88,7 +89,7 @@ def test_a_long_prompt_read_in_parts_gives_the_same_text(engine, monkeypatch, at
             read.append(feed[engine.state.unread].shape[1])
         return run(fetches, feed)
 
-    monkeypatch.setattr('engine.LONG', 44)
+    monkeypatch.setattr('engine.SHORT', 21)
     monkeypatch.setattr('engine.READ_AT_ONCE', at_once)
     monkeypatch.setattr('engine.CACHE_STEP', 3)
     monkeypatch.setattr(engine.session, 'run', recorded)
@@ -96,12 +97,11 @@ def test_a_long_prompt_read_in_parts_gives_the_same_text(engine, monkeypatch, at
     assert read == widths
 
 
-def test_many_prompts_of_one_token_are_read_with_the_first_step(models_dir, monkeypatch):
-    monkeypatch.setattr('engine.LONG', 1)
+def test_what_reads_long_prompts_is_made_for_the_first_of_them(models_dir):
     with Engine('tiny', str(models_dir)) as engine:
-        engine.generate([[5]] * 3, Settings(length=2))
+        engine.generate([[5] * (SHORT + 1)] * 3, Settings(length=2))
         assert 'fill' not in vars(engine)
-        engine.generate([[5, 6]] * 3, Settings(length=2))
+        engine.generate([[5] * (SHORT + 2)], Settings(length=2))
         assert 'fill' in vars(engine)
 
 
@@ -155,7 +155,7 @@ def test_a_long_prompt_leaves_in_the_cache_what_the_first_step_would(models_dir,
     """Read in parts behind each other and behind padding."""
     prompts = np.random.default_rng(0).integers(4096, size=[2, 230]).tolist()
     prompts[1] = prompts[1][:171]
-    with Engine('demo', str(models_dir), dtype=dtype) as engine:
+    with Engine('demo', str(models_dir), dtype=dtype, n_shards=1) as engine:
 
         def cache_behind(**constants):
             with pytest.MonkeyPatch.context() as patch:
@@ -164,8 +164,8 @@ def test_a_long_prompt_leaves_in_the_cache_what_the_first_step_would(models_dir,
                 engine.generate(prompts, Settings(length=1))
             return np.array(engine.session.run(engine.state.cache))  # [2, L, B, H, C, D]
 
-        step = cache_behind(LONG=459)
-        parts = cache_behind(LONG=458, READ_AT_ONCE=200)
+        step = cache_behind(SHORT=229)
+        parts = cache_behind(SHORT=228, READ_AT_ONCE=200)
     assert step.shape[4] == 230
     close = 1e-4 if dtype == 'float32' else 0.1
     for row, start in (0, 0), (1, 59):
@@ -196,11 +196,14 @@ def test_another_dtype_gives_text_that_does_not_depend_on_the_batch(models_dir, 
 
 
 @pytest.mark.parametrize(
-    ('dtype', 'of_layer', 'others'), [('float32', 146, 366), ('int8', 210, 393)]
+    ('dtype', 'n_shards', 'of_layer', 'others'),
+    [('float32', 1, 107, 360), ('float32', 2, 190, 366), ('int8', 1, 164, 361)],
 )
-def test_the_loop_has_no_more_operations_than_it_needs(dtype, of_layer, others, models_dir):
+def test_the_loop_has_no_more_operations_than_it_needs(
+    dtype, n_shards, of_layer, others, models_dir
+):
     """Each costs microseconds: beside the products they are what a step of one row consists of."""
-    with Engine('demo', str(models_dir), dtype=dtype) as engine:
+    with Engine('demo', str(models_dir), dtype=dtype, n_shards=n_shards) as engine:
         names = [op.name for op in engine.graph.get_operations() if op.name.startswith('while/')]
         n_layer = engine.hparams.n_layer
     in_a_layer = sum('/h0/' in name for name in names)

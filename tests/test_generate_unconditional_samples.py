@@ -80,7 +80,9 @@ def test_steps_are_compiled_when_asked_or_when_it_pays_and_samples_stay(
     plain = answer('--nsamples', 3, '--noxla')
     assert plain == answer('--nsamples', 3) == answer('--nsamples', 3, '--xla', 'False')
     assert plain[0][0] == 0 and plain[1] == {False}
+    assert set(fast_start) == {None}
     assert answer('--nsamples', 3, '--xla') == (plain[0], {True})
+    assert fast_start[-1] == 1  # XLA shares a program among the cores itself
     asked = []
     monkeypatch.setattr(shared, 'compiling_pays', lambda *numbers: asked.append(numbers) or True)
     assert answer('--nsamples', 3) == (plain[0], {True})

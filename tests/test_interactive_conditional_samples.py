@@ -82,7 +82,7 @@ class Parrot:
     interrupted_at = None  # a sample that Ctrl-C stops in the middle
     on_gpu = True
 
-    def __init__(self, model_name, models_dir, encoder, dtype):
+    def __init__(self, model_name, models_dir, encoder, dtype, n_shards):
         self.encoder = encoder
         self.requests = Parrot.requests = []
 

@@ -60,5 +60,5 @@ def peak(session, fetches):
 def test_less_is_kept_for_the_way_back(session):
     kept, recomputed = gradients(model.block), gradients(recomputed_block)
     session.run(tf.global_variables_initializer())
-    # 0.53 where the process's first session has asked for a single thread, less otherwise.
+    # 0.53 with a single thread, less otherwise.
     assert peak(session, recomputed) < 0.6 * peak(session, kept)

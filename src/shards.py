@@ -1,0 +1,195 @@
+"""A model in shards, one for each core: tensor parallelism (Shoeybi et al. 2019, section 3).
+
+A shard has some heads of each attention and as much of each MLP, with the columns and rows of their
+matrices. Its part of a layer depends on no other shard's; what they contribute to the layer's
+output is added. So a core computes one operation of its shard after another, and waits for the
+others twice in a layer instead of with each operation, which is what takes time where operations
+are as small as those of a single token.
+
+The forward pass is the one in model.py, whose `attn` and `mlp` are called for each shard, with its
+number of heads and its weights. Only where it is as it came: a researcher's other layer is computed
+whole, since it may not be a sum of shards.
+"""
+
+import dataclasses
+import hashlib
+import inspect
+import os
+
+import tensorflow.compat.v1 as tf
+
+import model
+from tf_session import local_variable
+
+MODEL = 'fa72bdcc13bc663d'  # the begin of model.py's sha256; test_shards.py tells of another
+FUNCTIONS = dict(inspect.getmembers(model, inspect.isfunction))
+OF_THE_MODEL = 'model', 'hparams'  # where its functions are
+MEASURED_CORES = 2  # with more, a layer as a whole uses them all, as it did before
+ALIGNMENT = 16  # numbers: parts of a tensor that begin at multiples share its memory
+AT_ONCE = 4  # weights that are read from a checkpoint at a time: whole ones take memory
+# The axis that is split of a layer's weights, and of how many matrices side by side they consist.
+# Weights with other names have no shards, nor has the bias of rows, which is added once.
+COLUMNS, ROWS = -1, -2
+SPLIT = {'c_attn': (COLUMNS, 3), 'c_fc': (COLUMNS, 1), 'c_proj': (ROWS, 1)}
+
+
+def heads_of_shards(n_head, n):
+    """How many of n_head heads each of n shards has."""
+    return [(i + 1) * n_head // n - i * n_head // n for i in range(n)]
+
+
+def how_split(name):
+    """The axis along which a weight is split, and of how many matrices it consists, or None."""
+    *_, layer, kind = f'/{name}'.split('/')
+    axis, n_matrices = SPLIT.get(layer, (None, 1))
+    if axis is None or (axis == ROWS and kind == 'b'):
+        return None
+    return axis, n_matrices
+
+
+def split(values, name, heads):
+    """What each shard has of a weight, which is a tensor of one or two axes: list of tensors.
+
+    heads: of each shard.
+    """
+    axis, n_matrices = how_split(name)
+    shape = values.shape.as_list()
+    sizes = [shape[axis] // n_matrices * n // sum(heads) for n in heads]
+    if n_matrices == 1:
+        return tf.split(values, sizes, axis=axis)
+    others = shape[:-1]
+    matrices = tf.reshape(values, [*others, n_matrices, shape[axis] // n_matrices])
+    return [tf.reshape(part, [*others, -1]) for part in tf.split(matrices, sizes, axis=axis)]
+
+
+class ShardedWeight:
+    """A float32 weight whose parts are variables of their own, one a shard.
+
+    name, shape: as in checkpoints, where a matrix is [1, K, M].  heads: of each shard.
+    parts: tensors, [K, M] for a matrix.
+    """
+
+    def __init__(self, name, shape, heads):
+        self.name = name
+        self.shape = tf.TensorShape(shape)
+        self.heads = heads
+        axis, _ = how_split(name)
+        with tf.control_dependencies(None):  # outside of loops
+            self.variables = []
+            for n in heads:
+                part = shape[-2:]
+                part[axis] = part[axis] * n // sum(heads)
+                self.variables.append(local_variable(part, tf.float32))
+            self.parts = [variable.read_value() for variable in self.variables]
+
+
+def restore(session, path, weights):
+    """Set ShardedWeights from the checkpoint at `path`."""
+    with session.graph.as_default(), tf.device('CPU:0'):
+        done = []
+        for weight in weights:
+            with tf.control_dependencies(done[-AT_ONCE : 1 - AT_ONCE]):
+                (values,) = tf.raw_ops.RestoreV2(
+                    prefix=path,
+                    tensor_names=[weight.name],
+                    shape_and_slices=[''],
+                    dtypes=[tf.float32],
+                )
+            values = tf.reshape(values, weight.shape[-2:])
+            pairs = zip(weight.variables, split(values, weight.name, weight.heads), strict=True)
+            done.append(tf.group([variable.assign(part) for variable, part in pairs]))
+        session.run(done)
+
+
+class ShardedEmbedding:
+    """A variable [V, E] each of whose parts gives some tokens their logits."""
+
+    def __init__(self, variable, n):
+        n_vocab, n_embd = variable.shape.as_list()
+        with tf.control_dependencies(None):
+            self.values = tf.convert_to_tensor(variable)
+            if n_embd % ALIGNMENT:
+                n = 1
+            self.parts = tf.split(self.values, heads_of_shards(n_vocab, n), axis=0)
+
+    def rows(self, ids):
+        return tf.gather(self.values, ids)
+
+    def product(self, x):
+        return tf.concat([tf.matmul(x, part, transpose_b=True) for part in self.parts], axis=-1)
+
+
+class Shard:
+    """One of several: its place among them, and the heads of each."""
+
+    def __init__(self, i, heads):
+        self.i, self.heads = i, heads
+
+    def share(self, n):
+        """How many of n items that belong to all heads are this shard's."""
+        return n * self.heads[self.i] // sum(self.heads)
+
+    def getter(self, getter, name, shape, *args, **kwargs):
+        """This shard's part of a weight, whose shape is the part's; for tf.variable_scope.
+
+        The getter outside knows ShardedWeights.
+        """
+        how = how_split(name)
+        if how is None:  # a bias that is added once
+            return tf.zeros(shape) if self.i else getter(name, shape, *args, **kwargs)
+        axis, _ = how
+        whole = list(shape)
+        whole[axis] = whole[axis] * sum(self.heads) // self.heads[self.i]
+        return getter(name, whole, *args, **kwargs).parts[self.i]
+
+    def call(self, sublayer, x, scope, n_state, *, hparams, **more):
+        """What `model.attn` or `model.mlp` make of this shard."""
+        n_embd = self.share(hparams.n_embd)
+        hparams = dataclasses.replace(hparams, n_head=self.heads[self.i], n_embd=n_embd)
+        with tf.variable_scope(tf.get_variable_scope(), custom_getter=self.getter):
+            return sublayer(x, scope, self.share(n_state), hparams=hparams, **more)
+
+
+def block(x, scope, *, past, hparams):
+    """`model.block` in shards; past: a function for each of them, as `model.attn` takes it."""
+    heads = heads_of_shards(hparams.n_head, len(past))
+    shards = [Shard(i, heads) for i in range(len(heads))]
+
+    def call(sublayer, *args, past=None, **kwargs):
+        if past is None:  # the MLP
+            return tf.add_n([shard.call(sublayer, *args, **kwargs) for shard in shards])
+        results = [
+            shard.call(sublayer, *args, past=its_past, **kwargs)
+            for shard, its_past in zip(shards, past, strict=True)
+        ]
+        outputs, presents = zip(*results, strict=True)
+        return tf.add_n(outputs), tf.concat(presents, axis=2)
+
+    return model.block(x, scope, past=past, hparams=hparams, call=call)
+
+
+def best_number(hparams, dtype):
+    """How many shards are quickest here: one for each core, where that has been measured.
+
+    One if model.py has been edited: whether its layers are still sums of shards, say if heads know
+    of each other, cannot be found out by trying.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    if dtype != 'float32' or cores != MEASURED_CORES or hparams.n_head < cores:
+        return 1
+    if tf.config.list_physical_devices('GPU') or not model_is_known():
+        return 1
+    return cores
+
+
+def model_is_known():
+    """Whether model.py and its functions are those that this module was made for."""
+    for name, function in FUNCTIONS.items():
+        if getattr(model, name, None) is not function or function.__module__ not in OF_THE_MODEL:
+            return False  # replaced from outside
+    try:
+        with open(model.__file__, encoding='utf-8') as file:
+            text = file.read()  # with the same ends of lines on every system
+    except OSError:
+        return False
+    return hashlib.sha256(text.encode()).hexdigest().startswith(MODEL)

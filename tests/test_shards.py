@@ -1,0 +1,259 @@
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import numpy_gpt2
+import pytest
+import tensorflow.compat.v1 as tf
+from conftest import ROOT
+
+import engine as engines
+import model
+import shards
+from engine import SHORT, Engine
+from hparams import HParams
+from settings import Settings
+from tf_session import session_config
+
+DEMO = ROOT / 'models' / 'demo'  # six heads
+
+
+@pytest.mark.parametrize('n', [2, 3, 4, 6])
+def test_text_is_what_numpy_says_in_any_number_of_shards(n):
+    """Four shards of six heads are uneven; the longer prompt is read by fused kernels."""
+    weights = numpy_gpt2.load_weights(DEMO / 'model.ckpt')
+    with Engine('demo', str(DEMO.parent), n_shards=n) as engine:
+        assert len(engine.heads) == n and sum(engine.heads) == 6
+        for width in (3, SHORT + 20):
+            prompt = np.random.default_rng(width).integers(4096, size=width).tolist()
+            [new] = engine.generate([prompt], Settings(length=8, temperature=0))
+            logits = numpy_gpt2.logits(weights, prompt + new[:-1], n_head=6)[width - 1 :]
+            chosen = logits[range(8), new]
+            assert (logits.max(axis=-1) - chosen < 1e-4).all()
+
+
+def test_a_sample_is_the_same_in_shards_and_whole(models_dir):
+    prompts, settings = [[5, 6, 7], [8], [9] * 40], Settings(length=60, seed=3, top_p=0.9)
+    texts = []
+    for n in (1, 2):
+        with Engine('demo', str(models_dir), n_shards=n) as engine:
+            texts.append(engine.generate(prompts, settings))
+    assert texts[0] == texts[1]
+
+
+# Three matrices of three heads of two columns each; the shards have one and two heads.
+C_ATTN = [[0, 1, 6, 7, 12, 13], [2, 3, 4, 5, 8, 9, 10, 11, *range(14, 18)]]
+
+
+@pytest.mark.parametrize(
+    'name, expected',
+    [
+        (
+            'model/h0/attn/c_attn/w',
+            C_ATTN,
+        ),
+        (
+            'model/h0/attn/c_attn/b',
+            C_ATTN,
+        ),
+        ('model/h0/mlp/c_fc/w', [list(range(6)), list(range(6, 18))]),
+        ('model/h0/mlp/c_fc/b', [list(range(6)), list(range(6, 18))]),
+    ],
+)
+def test_a_shard_has_the_columns_of_its_heads(name, expected):
+    shape = [18] if name.endswith('b') else [2, 18]
+    values = np.arange(np.prod(shape)).reshape(shape)
+    with tf.Graph().as_default(), tf.Session() as session:
+        parts = session.run(shards.split(tf.constant(values), name, [1, 2]))
+    for part, columns in zip(parts, expected, strict=True):
+        np.testing.assert_array_equal(part, values[..., columns])
+
+
+@pytest.mark.parametrize('layer', ['attn', 'mlp'])
+def test_a_shard_has_the_rows_that_its_columns_feed(layer):
+    values = np.arange(12).reshape(6, 2)
+    with tf.Graph().as_default(), tf.Session() as session:
+        parts = shards.split(tf.constant(values), f'model/h0/{layer}/c_proj/w', [1, 2])
+        first, second = session.run(parts)
+    np.testing.assert_array_equal(first, values[:2])
+    np.testing.assert_array_equal(second, values[2:])
+    assert shards.how_split(f'model/h0/{layer}/c_proj/b') is None  # added once
+
+
+@pytest.mark.parametrize('name', ['model/wte', 'model/wpe', 'model/h0/ln_1/g', 'model/ln_f/b'])
+def test_other_weights_are_whole(name):
+    assert shards.how_split(name) is None
+
+
+# How many
+
+
+def other_attn(x, scope, n_state, *, past, hparams):
+    return x, x
+
+
+def two_cores(monkeypatch):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda _: {0, 1}, raising=False)
+
+
+def test_shards_know_the_model_as_it_is():
+    """After an edit of model.py see that its layers are sums of shards, and note its new digest."""
+    assert shards.model_is_known()
+
+
+@pytest.mark.parametrize('name', ['attn', 'mlp', 'block', 'gelu', 'norm', 'attend', 'recall'])
+def test_another_function_in_the_model_is_noticed(monkeypatch, name):
+    two_cores(monkeypatch)
+    assert shards.best_number(HParams(), 'float32') == 2
+    monkeypatch.setattr(model, name, other_attn)
+    assert shards.best_number(HParams(), 'float32') == 1
+    # As if it had been there before shards.py was imported.
+    monkeypatch.setattr(shards, 'FUNCTIONS', shards.FUNCTIONS | {name: other_attn})
+    assert shards.best_number(HParams(), 'float32') == 1
+
+
+def test_an_edited_file_is_noticed_but_not_other_ends_of_lines(monkeypatch, tmp_path):
+    two_cores(monkeypatch)
+    text = pathlib.Path(model.__file__).read_bytes().replace(b'\r\n', b'\n')
+    path = tmp_path / 'model.py'
+    monkeypatch.setattr(model, '__file__', str(path))
+    for content, expected in (
+        (text.replace(b'\n', b'\r\n'), 2),
+        (text, 2),
+        (text.replace(b'-0.5', b'-0.6', 1), 1),
+        (None, 1),
+    ):
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content)
+        assert shards.best_number(HParams(), 'float32') == expected
+
+
+def test_an_edited_model_is_computed_whole(models_dir, monkeypatch):
+    two_cores(monkeypatch)
+    texts = []
+    for gelu in (model.gelu, tf.nn.relu):
+        monkeypatch.setattr(model, 'gelu', gelu)
+        for n in (None, 2):
+            with Engine('tiny', str(models_dir), n_shards=n) as engine:
+                assert len(engine.heads) == (1 if gelu is tf.nn.relu and not n else 2)
+                texts.append(engine.generate([[464]], Settings(length=12, temperature=0)))
+    assert texts[0] == texts[1] != texts[2] == texts[3]
+
+
+@pytest.mark.parametrize(
+    'cores, n_head, dtype, gpus, expected',
+    [
+        (1, 12, 'float32', [], 1),
+        (2, 12, 'float32', [], 2),
+        (2, 25, 'float32', [], 2),
+        (2, 1, 'float32', [], 1),
+        (2, 12, 'int8', [], 1),
+        (2, 12, 'bfloat16', [], 1),
+        (2, 12, 'float32', ['GPU:0'], 1),
+        (4, 12, 'float32', [], 1),  # not measured
+    ],
+)
+def test_there_are_as_many_shards_as_is_quick(monkeypatch, cores, n_head, dtype, gpus, expected):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(tf.config, 'list_physical_devices', lambda _: gpus)
+    hparams = HParams(n_embd=100 if n_head == 25 else 24, n_head=n_head)
+    assert shards.best_number(hparams, dtype) == expected
+
+
+def test_without_affinities_cores_are_counted(monkeypatch):
+    monkeypatch.delattr(os, 'sched_getaffinity', raising=False)
+    for cores, expected in (2, 2), (8, 1), (None, 1):
+        monkeypatch.setattr(os, 'cpu_count', lambda cores=cores: cores)
+        assert shards.best_number(HParams(), 'float32') == expected
+
+
+@pytest.mark.skipif(not os.path.isdir('/proc/self/task'), reason='threads are counted on Linux')
+def test_sessions_have_threads_of_their_own():
+    """Otherwise what follows an engine with shards would have a single thread."""
+    program = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import model, tf_session
+import tensorflow.compat.v1 as tf
+
+for intra_op_threads in (1, 7, 1):
+    config = tf_session.session_config(n_shards=2)
+    config.intra_op_parallelism_threads = intra_op_threads
+    before = len(os.listdir('/proc/self/task'))
+    with tf.Graph().as_default(), tf.Session(config=config) as session:
+        session.run(tf.constant(1) + 1)
+        print(len(os.listdir('/proc/self/task')) - before)
+"""
+    command = [sys.executable, '-c', program, str(ROOT / 'src')]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    _, many, few = map(int, done.stdout.split())  # the first one makes the process's own, too
+    assert few >= 2 and many >= few + 5
+
+
+def test_the_session_of_shards_runs_one_operation_for_each():
+    config = session_config(n_shards=2)
+    assert config.intra_op_parallelism_threads == 1
+    assert config.inter_op_parallelism_threads == 2
+
+
+# Engines
+
+
+def test_shards_that_cannot_be_are_refused(models_dir):
+    with pytest.raises(ValueError, match='6 heads do not make 7 shards'):
+        Engine('demo', str(models_dir), n_shards=7)
+    for number in (0, -1, 1.5, '2', True):
+        with pytest.raises(ValueError, match='n_shards must be a whole number of at least 1'):
+            Engine('demo', str(models_dir), n_shards=number)
+    with pytest.raises(ValueError, match='only float32 is computed in shards, not int8'):
+        Engine('demo', str(models_dir), dtype='int8', n_shards=2)
+
+
+def test_an_engine_takes_what_is_quick(models_dir, monkeypatch):
+    monkeypatch.setattr(engines.shards, 'best_number', lambda hparams, dtype: 3)
+    with Engine('demo', str(models_dir)) as engine:
+        assert engine.heads == [2, 2, 2]
+
+
+def test_damage_in_a_weight_that_is_split_is_one_line(tmp_path):
+    folder = shutil.copytree(DEMO, tmp_path / 'demo')
+    weight = tf.train.load_checkpoint(str(DEMO / 'model.ckpt')).get_tensor('model/h0/mlp/c_fc/w')
+    path = folder / 'model.ckpt.data-00000-of-00001'
+    data = bytearray(path.read_bytes())
+    data[data.index(weight.tobytes())] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match='it is damaged or not a checkpoint'):
+        Engine('demo', str(tmp_path), n_shards=2)
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (
+            {'n_layer': 5},
+            r'holds 12 \(model/h5/attn/c_attn/b, .*\) tensors that the',
+        ),
+        ({'n_layer': 7}, r'lacks 12 \(model/h6/attn/c_attn/b, '),
+        ({'n_embd': 186}, r'with shape \[.*\] where the hyperparameters ask for'),
+    ],
+)
+def test_a_checkpoint_of_other_sizes_is_refused_with_the_numbers(tmp_path, change, message):
+    folder = shutil.copytree(DEMO, tmp_path / 'demo')
+    sizes = json.loads((DEMO / 'hparams.json').read_text())
+    (folder / 'hparams.json').write_text(json.dumps(sizes | change))
+    with pytest.raises(ValueError, match=message):
+        Engine('demo', str(tmp_path), n_shards=2)
+
+
+def test_an_embedding_whose_rows_are_not_aligned_stays_whole():
+    """Its parts would be copies, made in each run."""
+    with tf.Graph().as_default():
+        for width, n in (32, 2), (40, 1):
+            embedding = shards.ShardedEmbedding(tf.get_variable(f'wte{width}', [9, width]), 2)
+            assert len(embedding.parts) == n
