@@ -26,7 +26,7 @@ FUNCTIONS = dict(inspect.getmembers(model, inspect.isfunction))
 OF_THE_MODEL = 'model', 'hparams'  # where its functions are
 MEASURED_CORES = 2  # with more, a layer as a whole uses them all, as it did before
 ALIGNMENT = 16  # numbers: parts of a tensor that begin at multiples share its memory
-AT_ONCE = 4  # weights that are read from a checkpoint at a time: whole ones take memory
+AT_ONCE = 2  # weights that are read from a checkpoint at a time: whole ones take memory
 # The axis that is split of a layer's weights, and of how many matrices side by side they consist.
 # Weights with other names have no shards, nor has the bias of rows, which is added once.
 COLUMNS, ROWS = -1, -2
