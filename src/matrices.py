@@ -264,7 +264,7 @@ def load(session, path, reader, matrices):
     """
     sharded = [weight for weight in matrices if isinstance(weight, shards.ShardedWeight)]
     shards.restore(session, path, sharded)
-    matrices = [matrix for matrix in matrices if matrix not in sharded]
+    matrices = [matrix for matrix in matrices if isinstance(matrix, Matrix)]
     size = sum(matrix.shape.num_elements() for matrix in matrices if matrix.worth_keeping)
     if size < WORTH_KEEPING:
         return assign(session, made(reader, matrices))

@@ -190,6 +190,6 @@ def model_is_known():
     try:
         with open(model.__file__, encoding='utf-8') as file:
             text = file.read()  # with the same ends of lines on every system
-    except OSError:
+    except (OSError, UnicodeError):
         return False
     return hashlib.sha256(text.encode()).hexdigest().startswith(MODEL)

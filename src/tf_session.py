@@ -1,4 +1,4 @@
-"""TensorFlow sessions: how they run, and who closes them."""
+"""TensorFlow sessions: how they run, who closes them, and variables that live as long."""
 
 import contextlib
 import os
@@ -56,10 +56,10 @@ def session_config(large_products=False, runs_at_once=1, n_shards=1):
     # Rewriting the graph takes 0.9 s before the first token, and no step was faster for it. Folding
     # constants was not either, and copies int8 weights that are mapped from a file.
     config.graph_options.rewrite_options.disable_meta_optimizer = True
-    config.graph_options.optimizer_options.opt_level = tf.OptimizerOptions.L0
+    options = config.graph_options.optimizer_options
+    options.opt_level = tf.OptimizerOptions.L0
     # Constants that many operations of a step have are one: 1 to 3 % quicker. In training it could
     # make more of what is kept for the way back.
-    options = config.graph_options.optimizer_options
     options.do_common_subexpression_elimination = not large_products
     # oneDNN shares a product among the pool's threads. With the calling one as the last of them a
     # step wakes one thread less for each: 6 % quicker; but large products take 8 to 10 % longer.

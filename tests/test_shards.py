@@ -125,6 +125,7 @@ def test_an_edited_file_is_noticed_but_not_other_ends_of_lines(monkeypatch, tmp_
         (text.replace(b'\n', b'\r\n'), 2),
         (text, 2),
         (text.replace(b'-0.5', b'-0.6', 1), 1),
+        (text + b'# \xff', 1),
         (None, 1),
     ):
         if content is None:
