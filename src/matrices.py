@@ -19,9 +19,11 @@ from tensorflow.python.framework import op_def_library
 
 import model
 import quantized_file
+import sharded_weights
 import shards
 from compiled_activation import activate
 from fused_kernels import has_fused_kernels, has_kernel, layer_norm, linear
+from sharded_weights import ShardedEmbedding, ShardedWeight
 from tf_session import local_variable, session_config
 
 LARGEST = 127  # of an int8 whose range is symmetric
@@ -49,19 +51,18 @@ def stored_as(dtype, heads=()):
 
     def getter(getter, name, shape=None, *args, **kwargs):
         last = name.split('/')[-1]
-        if len(heads) > 1 and shards.how_split(name):
-            if name not in matrices:
-                matrices[name] = shards.ShardedWeight(name, shape, heads)
+        if len(heads) > 1 and name not in matrices:
+            if shards.how_split(name):
+                matrices[name] = ShardedWeight(name, shape, heads)
+            elif last == 'wte':
+                matrices[name] = ShardedEmbedding(name, shape, len(heads))
+        if name in matrices:
             return matrices[name]
         if last not in kinds:
             if shape is not None:  # else the initializer is the value, which tells the shape
                 kwargs['initializer'] = fed
-            variable = getter(name, shape, *args, **kwargs)
-            if len(heads) > 1 and last == 'wte':
-                return shards.ShardedEmbedding(variable, len(heads))
-            return variable
-        if name not in matrices:
-            matrices[name] = kinds[last](name, shape)
+            return getter(name, shape, *args, **kwargs)
+        matrices[name] = kinds[last](name, shape)
         return matrices[name]
 
     return getter, matrices
@@ -77,10 +78,6 @@ def fused(getter, name, *args, **kwargs):
     weight = getter(name, *args, **kwargs)
     if isinstance(weight, Int8Matrix):
         return weight.ordered_each_time()
-    if isinstance(weight, shards.ShardedWeight) and name.endswith('w') and has_fused_kernels():
-        weight = copy.copy(weight)
-        weight.parts = [FusedMatrix(part) for part in weight.parts]
-        return weight
     kinds = {'g': FusedGain, 'w': FusedMatrix}
     last = name.split('/')[-1]
     if last in kinds and tf.is_tensor(weight) and has_fused_kernels():
@@ -262,8 +259,8 @@ def load(session, path, reader, matrices):
 
     What takes long to make comes from a file beside the checkpoint, once there is one.
     """
-    sharded = [weight for weight in matrices if isinstance(weight, shards.ShardedWeight)]
-    shards.restore(session, path, sharded)
+    others = [matrix for matrix in matrices if not isinstance(matrix, Matrix)]
+    sharded_weights.restore(session, path, others)
     matrices = [matrix for matrix in matrices if isinstance(matrix, Matrix)]
     size = sum(matrix.shape.num_elements() for matrix in matrices if matrix.worth_keeping)
     if size < WORTH_KEEPING:

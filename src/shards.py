@@ -19,14 +19,11 @@ import os
 import tensorflow.compat.v1 as tf
 
 import model
-from tf_session import local_variable
 
 MODEL = 'fa72bdcc13bc663d'  # the begin of model.py's sha256; test_shards.py tells of another
 FUNCTIONS = dict(inspect.getmembers(model, inspect.isfunction))
 OF_THE_MODEL = 'model', 'hparams'  # where its functions are
 MEASURED_CORES = 2  # with more, a layer as a whole uses them all, as it did before
-ALIGNMENT = 16  # numbers: parts of a tensor that begin at multiples share its memory
-AT_ONCE = 2  # weights that are read from a checkpoint at a time: whole ones take memory
 # The axis that is split of a layer's weights, and of how many matrices side by side they consist.
 # Weights with other names have no shards, nor has the bias of rows, which is added once.
 COLUMNS, ROWS = -1, -2
@@ -47,78 +44,6 @@ def how_split(name):
     return axis, n_matrices
 
 
-def split(values, name, heads):
-    """What each shard has of a weight, which is a tensor of one or two axes: list of tensors.
-
-    heads: of each shard.
-    """
-    axis, n_matrices = how_split(name)
-    shape = values.shape.as_list()
-    sizes = [shape[axis] // n_matrices * n // sum(heads) for n in heads]
-    if n_matrices == 1:
-        return tf.split(values, sizes, axis=axis)
-    others = shape[:-1]
-    matrices = tf.reshape(values, [*others, n_matrices, shape[axis] // n_matrices])
-    return [tf.reshape(part, [*others, -1]) for part in tf.split(matrices, sizes, axis=axis)]
-
-
-class ShardedWeight:
-    """A float32 weight whose parts are variables of their own, one a shard.
-
-    name, shape: as in checkpoints, where a matrix is [1, K, M].  heads: of each shard.
-    parts: tensors, [K, M] for a matrix.
-    """
-
-    def __init__(self, name, shape, heads):
-        self.name = name
-        self.shape = tf.TensorShape(shape)
-        self.heads = heads
-        axis, _ = how_split(name)
-        with tf.control_dependencies(None):  # outside of loops
-            self.variables = []
-            for n in heads:
-                part = shape[-2:]
-                part[axis] = part[axis] * n // sum(heads)
-                self.variables.append(local_variable(part, tf.float32))
-            self.parts = [variable.read_value() for variable in self.variables]
-
-
-def restore(session, path, weights):
-    """Set ShardedWeights from the checkpoint at `path`."""
-    with session.graph.as_default(), tf.device('CPU:0'):
-        done = []
-        for weight in weights:
-            with tf.control_dependencies(done[-AT_ONCE : 1 - AT_ONCE]):
-                (values,) = tf.raw_ops.RestoreV2(
-                    prefix=path,
-                    tensor_names=[weight.name],
-                    shape_and_slices=[''],
-                    dtypes=[tf.float32],
-                )
-            values = tf.reshape(values, weight.shape[-2:])
-            pairs = zip(weight.variables, split(values, weight.name, weight.heads), strict=True)
-            done.append(tf.group([variable.assign(part) for variable, part in pairs]))
-        session.run(done)
-
-
-class ShardedEmbedding:
-    """A variable [V, E] each of whose parts gives some tokens their logits."""
-
-    def __init__(self, variable, n):
-        n_vocab, n_embd = variable.shape.as_list()
-        with tf.control_dependencies(None):
-            self.values = tf.convert_to_tensor(variable)
-            if n_embd % ALIGNMENT:
-                n = 1
-            self.parts = tf.split(self.values, heads_of_shards(n_vocab, n), axis=0)
-
-    def rows(self, ids):
-        return tf.gather(self.values, ids)
-
-    def product(self, x):
-        return tf.concat([tf.matmul(x, part, transpose_b=True) for part in self.parts], axis=-1)
-
-
 class Shard:
     """One of several: its place among them, and the heads of each."""
 
@@ -132,7 +57,7 @@ class Shard:
     def getter(self, getter, name, shape, *args, **kwargs):
         """This shard's part of a weight, whose shape is the part's; for tf.variable_scope.
 
-        The getter outside knows ShardedWeights.
+        The getter outside gives sharded_weights.ShardedWeight.
         """
         how = how_split(name)
         if how is None:  # a bias that is added once
