@@ -117,7 +117,9 @@ def in_place(example, slots):
     flat = tf.constant([-1, width])
 
     def write(buffer, x):
-        update = tf.raw_ops.InplaceUpdate
-        return tf.reshape(update(x=tf.reshape(buffer, flat), i=rows, v=tf.reshape(x, flat)), shape)
+        with tf.control_dependencies(None):  # outside of the loop: once
+            buffer = tf.reshape(buffer, [-1, width])
+        update = tf.raw_ops.InplaceUpdate(x=buffer, i=rows, v=tf.reshape(x, flat))
+        return tf.reshape(update, shape)
 
     return write

@@ -197,10 +197,16 @@ def attn(x, scope, n_state, *, past, hparams):
 
     def split_heads(c):
         """[B, S, 3E] -> q, k and v, [B, H, S, D] each; one transpose for all is the quickest."""
-        c = reshape_like(c, c, 1, [3, hparams.n_head, n_state // hparams.n_head])
+        n_head, width = hparams.n_head, n_state // hparams.n_head
+        if c.shape[-2].value == 1:  # a single position's numbers are in order
+            return tf.unstack(reshape_like(c, c, 2, [3, n_head, 1, width]), axis=1)
+        c = reshape_like(c, c, 1, [3, n_head, width])
         return tf.unstack(tf.transpose(c, [2, 0, 3, 1, 4]), axis=0)
 
     def merge_heads(x):
+        """[B, H, S, D] -> [B, S, E]"""
+        if x.shape[-2].value == 1:
+            return reshape_like(x, x, 3, [1, n_state])
         return merge_states(tf.transpose(x, [0, 2, 1, 3]))
 
     with tf.variable_scope(scope):

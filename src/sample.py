@@ -136,7 +136,8 @@ def next_token(logits, knobs, step):
     def draw():
         # Shifted to a largest of 0, which changes no probability, lest low temperatures overflow.
         scaled = (logits - tf.reduce_max(logits, axis=-1, keepdims=True)) / temperature
-        p = tf.nn.softmax(top_p_logits(top_k_logits(scaled, knobs.top_k), knobs.top_p))
+        # Probabilities but for a factor, which moves all logarithms alike.
+        p = tf.exp(top_p_logits(top_k_logits(scaled, knobs.top_k), knobs.top_p))
         batch, n_vocab = model.shape_list(logits)
         n_blocks = -(-n_vocab // BLOCK)
         blocks = tf.pad(p, [[0, 0], [0, n_blocks * BLOCK - n_vocab]])

@@ -14,6 +14,7 @@ import tensorflow.compat.v1 as tf
 from shards import ROWS, heads_of_shards, how_split
 
 WIDTH = 64  # outputs of a block: those for which oneDNN's sums stay in a processor's registers
+PARTS_OF_A_SHARD = 4  # of the embedding: a core that is quicker just then takes more of them
 AT_ONCE = 2  # weights that are read from a checkpoint at a time: whole ones take memory
 
 
@@ -103,7 +104,7 @@ class ShardedWeight:
 
 
 class ShardedEmbedding:
-    """The token embedding [V, E], of which each shard has some tokens and gives them their logits.
+    """The token embedding [V, E], in parts each of which gives some tokens their logits.
 
     As a matrix of V outputs it lies in blocks, zeros behind the last token.
     """
@@ -113,7 +114,7 @@ class ShardedEmbedding:
         self.shape = tf.TensorShape(shape)
         self.n_vocab, self.n_embd = shape
         n_blocks = -(-self.n_vocab // WIDTH)
-        sizes = heads_of_shards(n_blocks, min(n_shards, n_blocks))
+        sizes = heads_of_shards(n_blocks, min(PARTS_OF_A_SHARD * n_shards, n_blocks))
         self.store = Store(name, [n_blocks, self.n_embd, WIDTH])
         with tf.control_dependencies(None):  # outside of loops
             # Neither is a copy.

@@ -121,6 +121,11 @@ def test_a_kernel_with_other_attributes_is_not_used(monkeypatch, error):
     assert not fused_kernels.has_fused_kernels.__wrapped__()
 
 
+def test_on_a_gpu_there_are_none(monkeypatch):
+    monkeypatch.setattr(tf.config, 'list_physical_devices', lambda kind: [f'{kind}:0'])
+    assert not any(map(fused_kernels.has_kernel, fused_kernels.OPERATIONS))
+
+
 def test_without_onednn_there_are_none():
     code = 'import fused_kernels; print(fused_kernels.has_fused_kernels())'
     answer = subprocess.run(

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+import shards
 from sharded_weights import WIDTH, Blocks, ShardedEmbedding, ShardedWeight, restore
+from tf_session import session_config
 
 rng = np.random.default_rng(0)
 
@@ -40,13 +42,24 @@ def test_products_are_those_of_the_matrix(n_rows, n_blocks):
     np.testing.assert_array_equal(activated, np.maximum(plain, 0))
 
 
-@pytest.mark.parametrize('n_vocab', [5, WIDTH, 2 * WIDTH + 3, 4 * WIDTH])
+@pytest.mark.skipif(not shards.has_kernel(shards.PRODUCT), reason='oneDNN on an x86 processor')
+def test_products_are_the_kernel_for_which_blocks_are_made():
+    product = Blocks(tf.ones([2, 5, 8])).product(tf.ones([1, 5]))
+    metadata = tf.RunMetadata()
+    options = tf.RunOptions(trace_level=tf.RunOptions.SOFTWARE_TRACE)
+    with tf.Session(config=session_config(n_shards=2)) as session:
+        session.run(product, options=options, run_metadata=metadata)
+    labels = [node.timeline_label for d in metadata.step_stats.dev_stats for node in d.node_stats]
+    assert any(f' = {shards.PRODUCT}(' in label for label in labels), labels
+
+
+@pytest.mark.parametrize('n_vocab', [5, WIDTH, 2 * WIDTH + 3, 20 * WIDTH])
 @pytest.mark.parametrize('n_shards', [2, 3])
 def test_the_embedding_embeds_and_gives_logits(n_vocab, n_shards):
     """Logits of tokens, not of what fills the last block; fewer blocks than shards will do."""
     values, x = numbers(n_vocab, 8), numbers(2, 8)
     embedding = ShardedEmbedding('wte', [n_vocab, 8], n_shards)
-    assert len(embedding.parts) == min(n_shards, -(-n_vocab // WIDTH))
+    assert len(embedding.parts) == min(4 * n_shards, -(-n_vocab // WIDTH))
     ids = rng.integers(n_vocab, size=[2, 6])
     ids[0, :2] = 0, n_vocab - 1
     with tf.Session() as session:
