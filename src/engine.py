@@ -52,7 +52,7 @@ class Engine(ModelSession):
             raise ValueError(f'only float32 is computed in shards, not {self.dtype}')
         if n > self.hparams.n_head:
             raise ValueError(f'{self.hparams.n_head} heads do not make {n} shards')
-        return shards.heads_of_shards(self.hparams.n_head, n)
+        return shards.shares(self.hparams.n_head, n)
 
     @property
     def compiled(self):

@@ -23,7 +23,6 @@ import sharded_weights
 import shards
 from compiled_activation import activate
 from fused_kernels import has_fused_kernels, has_kernel, layer_norm, linear
-from sharded_weights import ShardedEmbedding, ShardedWeight
 from tf_session import local_variable, session_config
 
 LARGEST = 127  # of an int8 whose range is symmetric
@@ -53,9 +52,9 @@ def stored_as(dtype, heads=()):
         last = name.split('/')[-1]
         if len(heads) > 1 and name not in matrices:
             if shards.how_split(name):
-                matrices[name] = ShardedWeight(name, shape, heads)
+                matrices[name] = sharded_weights.ShardedWeight(name, shape, heads)
             elif last == 'wte':
-                matrices[name] = ShardedEmbedding(name, shape, len(heads))
+                matrices[name] = sharded_weights.ShardedEmbedding(name, shape, len(heads))
         if name in matrices:
             return matrices[name]
         if last not in kinds:
@@ -74,7 +73,10 @@ def fed(shape, dtype, **more):
 
 
 def fused(getter, name, *args, **kwargs):
-    """A getter within that of `stored_as`, where hundreds of positions run at a time."""
+    """A getter within that of `stored_as`, where hundreds of positions run at a time.
+
+    Matrices in shards stay as they are: their blocks would have to be put together each time.
+    """
     weight = getter(name, *args, **kwargs)
     if isinstance(weight, Int8Matrix):
         return weight.ordered_each_time()
@@ -259,8 +261,8 @@ def load(session, path, reader, matrices):
 
     What takes long to make comes from a file beside the checkpoint, once there is one.
     """
-    others = [matrix for matrix in matrices if not isinstance(matrix, Matrix)]
-    sharded_weights.restore(session, path, others)
+    in_shards = [matrix for matrix in matrices if not isinstance(matrix, Matrix)]
+    sharded_weights.restore(session, path, in_shards)
     matrices = [matrix for matrix in matrices if isinstance(matrix, Matrix)]
     size = sum(matrix.shape.num_elements() for matrix in matrices if matrix.worth_keeping)
     if size < WORTH_KEEPING:

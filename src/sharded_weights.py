@@ -8,10 +8,12 @@ row; in blocks [M / W, K, W] it lies in the order in which it is read, by one co
 core reads. Where several cores share a product, that gains nothing.
 """
 
+import math
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from shards import ROWS, heads_of_shards, how_split
+from shards import ROWS, how_split, shares
 
 WIDTH = 64  # outputs of a block: those for which oneDNN's sums stay in a processor's registers
 PARTS_OF_A_SHARD = 4  # of the embedding: a core that is quicker just then takes more of them
@@ -21,14 +23,14 @@ AT_ONCE = 2  # weights that are read from a checkpoint at a time: whole ones tak
 class Store:
     """A float32 variable of which there is no more than is used here, in place of tf.Variable.
 
-    Each of a tf.Variable's ten operations takes 0.3 ms to make, and there are a hundred parts.
+    Each of a tf.Variable's ten operations takes 0.3 ms to make, and the 124M has 145 of these.
     """
 
     def __init__(self, name, shape):
         with tf.control_dependencies(None):  # outside of loops
+            name = tf.get_default_graph().unique_name(name)  # those of one name are one variable
             self.handle = tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=shape, shared_name=name)
             self.values = tf.raw_ops.ReadVariableOp(resource=self.handle, dtype=tf.float32)
-        self.values.set_shape(shape)
 
     def assign(self, values):
         """The operation that sets it to a tensor with as many numbers."""
@@ -45,10 +47,11 @@ class Blocks:
     def product(self, x):
         """Rows x [N, K] times the matrix: [N, M]."""
         n_blocks, _, width = self.values.shape.as_list()
-        y = tf.matmul(tf.expand_dims(x, 0), self.values)
+        y = tf.matmul(x, self.values)  # [M / W, N, W]
         return tf.reshape(tf.transpose(y, [1, 0, 2]), [-1, n_blocks * width])
 
     def layer(self, x, b, activation):
+        """The product and a bias [M], through a function of each output or None: [N, M]."""
         y = self.product(x) + b
         return activation(y) if activation else y
 
@@ -58,6 +61,9 @@ class ShardedWeight:
 
     name, shape: as in checkpoints, where a matrix is [1, K, M].  heads: of each shard.
     parts: Blocks, or tensors [M] for a bias.
+
+    As it is split, a weight is [3 or 1, M / W, K, W], matrices side by side in blocks, or a bias
+    [3 or 1, M]: that is `stacked`, and `axis` is where shards have parts of it.
     """
 
     def __init__(self, name, shape, heads):
@@ -68,18 +74,18 @@ class ShardedWeight:
         n_outputs = shape[-1] // n_matrices
         self.is_matrix = len(shape) > 1
         if self.is_matrix:
-            # No block goes beyond the outputs of a head: shards have whole ones.
             by_rows = split_axis == ROWS
-            unit = n_outputs if by_rows else n_outputs // sum(heads)
-            width = unit if unit % WIDTH else WIDTH
+            # Shards have whole blocks: none goes beyond what belongs to the same heads in all.
+            of_heads = n_outputs if by_rows else n_outputs * math.gcd(*heads) // sum(heads)
+            width = of_heads if of_heads % WIDTH else WIDTH
             self.stacked = [n_matrices, n_outputs // width, shape[-2], width]
             self.axis = 2 if by_rows else 1
         else:
             self.stacked, self.axis = [n_matrices, n_outputs], 1
         self.stores = []
         for i, n in enumerate(heads):
-            first, second, *others = self.sizes(n)
-            self.stores.append(Store(f'{name}/{i}', [first * second, *others]))
+            n_matrices, n, *others = self.sizes(n)  # of blocks or a bias's numbers
+            self.stores.append(Store(f'{name}/{i}', [n_matrices * n, *others]))
         values = [store.values for store in self.stores]
         self.parts = list(map(Blocks, values)) if self.is_matrix else values
 
@@ -114,7 +120,7 @@ class ShardedEmbedding:
         self.shape = tf.TensorShape(shape)
         self.n_vocab, self.n_embd = shape
         n_blocks = -(-self.n_vocab // WIDTH)
-        sizes = heads_of_shards(n_blocks, min(PARTS_OF_A_SHARD * n_shards, n_blocks))
+        sizes = shares(n_blocks, min(PARTS_OF_A_SHARD * n_shards, n_blocks))
         self.store = Store(name, [n_blocks, self.n_embd, WIDTH])
         with tf.control_dependencies(None):  # outside of loops
             # Neither is a copy.
@@ -129,11 +135,12 @@ class ShardedEmbedding:
         return self.store.assign(tf.transpose(blocks, [0, 2, 1]))
 
     def rows(self, ids):
-        """The embeddings of tokens: [..., E]."""
-        ids = tf.cast(ids, tf.int64)
+        """The embeddings of tokens, each below V: [..., E]."""
+        dtype = tf.int32 if self.n_vocab * self.n_embd < 2**30 else tf.int64
+        ids = tf.cast(ids, dtype)
         # Token t is at t % W in block t // W; its numbers lie W apart.
         first = ids + ids // WIDTH * (WIDTH * (self.n_embd - 1))
-        others = np.arange(self.n_embd, dtype=np.int64) * WIDTH
+        others = np.arange(self.n_embd, dtype=dtype.as_numpy_dtype) * WIDTH
         return tf.gather(self.numbers, tf.expand_dims(first, -1) + others)
 
     def product(self, x):
@@ -156,6 +163,5 @@ def restore(session, path, weights):
                     shape_and_slices=[''],
                     dtypes=[tf.float32],
                 )
-            values.set_shape(weight.shape)
             done.append(weight.assign(values))
         session.run(done)

@@ -19,12 +19,10 @@ import os
 import tensorflow.compat.v1 as tf
 
 import model
-from fused_kernels import has_kernel
 
 MODEL = '61738fef72b7ff78'  # the begin of model.py's sha256; test_shards.py tells of another
 FUNCTIONS = dict(inspect.getmembers(model, inspect.isfunction))
 OF_THE_MODEL = 'model', 'hparams'  # where its functions are
-PRODUCT = '_MklBatchMatMulV2'  # what tf.matmul becomes
 MEASURED_CORES = 2  # with more, a layer as a whole uses them all, as it did before
 # The axis that is split of a layer's weights, and of how many matrices side by side they consist.
 # Weights with other names have no shards, nor has the bias of rows, which is added once.
@@ -32,9 +30,9 @@ COLUMNS, ROWS = -1, -2
 SPLIT = {'c_attn': (COLUMNS, 3), 'c_fc': (COLUMNS, 1), 'c_proj': (ROWS, 1)}
 
 
-def heads_of_shards(n_head, n):
-    """How many of n_head heads each of n shards has."""
-    return [(i + 1) * n_head // n - i * n_head // n for i in range(n)]
+def shares(n_items, n):
+    """How many of n_items, such as heads, each of n shards has."""
+    return [(i + 1) * n_items // n - i * n_items // n for i in range(n)]
 
 
 def how_split(name):
@@ -79,7 +77,7 @@ class Shard:
 
 def block(x, scope, *, past, hparams):
     """`model.block` in shards; past: a function for each of them, as `model.attn` takes it."""
-    heads = heads_of_shards(hparams.n_head, len(past))
+    heads = shares(hparams.n_head, len(past))
     shards = [Shard(i, heads) for i in range(len(heads))]
 
     def call(sublayer, *args, past=None, **kwargs):
@@ -98,14 +96,13 @@ def block(x, scope, *, past, hparams):
 def best_number(hparams, dtype):
     """How many shards are quickest here: one for each core, where that has been measured.
 
-    One without oneDNN's products of blocks (sharded_weights.py), so on GPUs.
     One if model.py has been edited: whether its layers are still sums of shards, say if heads know
     of each other, cannot be found out by trying.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     if dtype != 'float32' or cores != MEASURED_CORES or hparams.n_head < cores:
         return 1
-    if not has_kernel(PRODUCT) or not model_is_known():
+    if tf.config.list_physical_devices('GPU') or not model_is_known():
         return 1
     return cores
 

@@ -2,9 +2,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-import shards
-from sharded_weights import WIDTH, Blocks, ShardedEmbedding, ShardedWeight, restore
-from tf_session import session_config
+from sharded_weights import AT_ONCE, WIDTH, Blocks, ShardedEmbedding, ShardedWeight, restore
 
 rng = np.random.default_rng(0)
 
@@ -40,17 +38,6 @@ def test_products_are_those_of_the_matrix(n_rows, n_blocks):
     np.testing.assert_allclose(product, x @ matrix, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(plain, x @ matrix + bias, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(activated, np.maximum(plain, 0))
-
-
-@pytest.mark.skipif(not shards.has_kernel(shards.PRODUCT), reason='oneDNN on an x86 processor')
-def test_products_are_the_kernel_for_which_blocks_are_made():
-    product = Blocks(tf.ones([2, 5, 8])).product(tf.ones([1, 5]))
-    metadata = tf.RunMetadata()
-    options = tf.RunOptions(trace_level=tf.RunOptions.SOFTWARE_TRACE)
-    with tf.Session(config=session_config(n_shards=2)) as session:
-        session.run(product, options=options, run_metadata=metadata)
-    labels = [node.timeline_label for d in metadata.step_stats.dev_stats for node in d.node_stats]
-    assert any(f' = {shards.PRODUCT}(' in label for label in labels), labels
 
 
 @pytest.mark.parametrize('n_vocab', [5, WIDTH, 2 * WIDTH + 3, 20 * WIDTH])
@@ -143,6 +130,21 @@ def test_weights_come_from_a_checkpoint_by_their_names(tmp_path):
             np.testing.assert_array_equal(matrix, values[weight.name][0])
         part, _ = session.run(weights[2].parts)
         np.testing.assert_array_equal(part, values[weights[2].name][[0, 1, 6, 7, 12, 13]])
+
+    # The largest first, and no more at a time than take little memory beside the model.
+    reads = [op for op in session.graph.get_operations() if op.type == 'RestoreV2']
+    names = [tf.get_static_value(op.inputs[1])[0].decode() for op in reads]
+    assert names[0] == 'model/wte' and len(names) == len(shapes)
+    waits = [len(op.inputs[0].op.control_inputs) for op in reads]
+    assert waits == [0] * AT_ONCE + [1] * (len(reads) - AT_ONCE)
+
+
+def test_weights_of_the_same_name_are_different_variables():
+    weights = [ShardedWeight('model/h0/mlp/c_fc/b', [6], heads) for heads in ([1, 2], [2, 1])]
+    with tf.Session() as session:
+        session.run([weight.assign(tf.range(6.0)) for weight in weights])
+        sizes = [[len(part) for part in session.run(weight.parts)] for weight in weights]
+    assert sizes == [[2, 4], [4, 2]]
 
 
 def test_weights_are_made_outside_of_loops():

@@ -67,7 +67,6 @@ def other_attn(x, scope, n_state, *, past, hparams):
 
 
 def two_cores(monkeypatch):
-    monkeypatch.setattr(shards, 'has_kernel', lambda operation: True)
     monkeypatch.setattr(os, 'sched_getaffinity', lambda _: {0, 1}, raising=False)
 
 
@@ -119,30 +118,27 @@ def test_an_edited_model_is_computed_whole(models_dir, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    'cores, n_head, dtype, has_kernel, expected',
+    'cores, n_head, dtype, gpus, expected',
     [
-        (1, 12, 'float32', True, 1),
-        (2, 12, 'float32', True, 2),
-        (2, 25, 'float32', True, 2),
-        (2, 1, 'float32', True, 1),
-        (2, 12, 'int8', True, 1),
-        (2, 12, 'bfloat16', True, 1),
-        (2, 12, 'float32', False, 1),
-        (4, 12, 'float32', True, 1),  # not measured
+        (1, 12, 'float32', [], 1),
+        (2, 12, 'float32', [], 2),
+        (2, 25, 'float32', [], 2),
+        (2, 1, 'float32', [], 1),
+        (2, 12, 'int8', [], 1),
+        (2, 12, 'bfloat16', [], 1),
+        (2, 12, 'float32', ['GPU:0'], 1),
+        (4, 12, 'float32', [], 1),  # not measured
     ],
 )
-def test_there_are_as_many_shards_as_is_quick(
-    monkeypatch, cores, n_head, dtype, has_kernel, expected
-):
+def test_there_are_as_many_shards_as_is_quick(monkeypatch, cores, n_head, dtype, gpus, expected):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(cores)), raising=False)
-    monkeypatch.setattr(shards, 'has_kernel', lambda operation: has_kernel)
+    monkeypatch.setattr(tf.config, 'list_physical_devices', lambda _: gpus)
     hparams = HParams(n_embd=100 if n_head == 25 else 24, n_head=n_head)
     assert shards.best_number(hparams, dtype) == expected
 
 
 def test_without_affinities_cores_are_counted(monkeypatch):
     monkeypatch.delattr(os, 'sched_getaffinity', raising=False)
-    monkeypatch.setattr(shards, 'has_kernel', lambda operation: True)
     for cores, expected in (2, 2), (8, 1), (None, 1):
         monkeypatch.setattr(os, 'cpu_count', lambda cores=cores: cores)
         assert shards.best_number(HParams(), 'float32') == expected
@@ -196,9 +192,10 @@ def test_an_engine_takes_what_is_quick(models_dir, monkeypatch):
         assert engine.heads == [2, 2, 2]
 
 
-def test_damage_in_a_weight_that_is_split_is_one_line(tmp_path):
+@pytest.mark.parametrize('name', ['h0/mlp/c_fc/w', 'h5/attn/c_attn/b', 'wte'])
+def test_damage_in_a_weight_of_shards_is_one_line(tmp_path, name):
     folder = shutil.copytree(DEMO, tmp_path / 'demo')
-    weight = tf.train.load_checkpoint(str(DEMO / 'model.ckpt')).get_tensor('model/h0/mlp/c_fc/w')
+    weight = tf.train.load_checkpoint(str(DEMO / 'model.ckpt')).get_tensor(f'model/{name}')
     path = folder / 'model.ckpt.data-00000-of-00001'
     data = bytearray(path.read_bytes())
     data[data.index(weight.tobytes())] ^= 1
