@@ -98,12 +98,11 @@ def decode_benchmark(
         if models_dir is None:
             models_dir = scratch
             make_model(scratch, model_name)
-        profiled = map(parse, workloads.split(',') if workloads else ['1x1+64'])
-        for what, dtype, requests in (('profile', profile, profiled), ('growth', growth, [{}])):
-            for request in requests if dtype else []:
-                worker = Worker(__file__, what, models_dir, model_name, dtype)
-                print(worker.measure(request)['table'])
-                worker.close()
+        if profile:
+            for workload in workloads.split(',') if workloads else ['1x1+64']:
+                print_table('profile', parse(workload), models_dir, model_name, profile)
+        if growth:
+            print_table('growth', {}, models_dir, model_name, growth)
         if profile or growth:
             return
         bandwidth = read_bandwidth()
@@ -122,6 +121,13 @@ def decode_benchmark(
     print(f'\n{table(figures["speeds"])}')
     if output:
         write(figures, output)
+
+
+def print_table(what, request, *model):
+    """Print what a worker finds that measures no speed; model: where it is, its name, its dtype."""
+    worker = Worker(__file__, what, *model)
+    print(worker.measure(request)['table'])
+    worker.close()
 
 
 def check(workloads, engines):

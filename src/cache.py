@@ -108,7 +108,7 @@ def in_place(example, slots):
 
     It returns the buffer, which must be read through this result only: InplaceUpdate changes its
     input. Steps cannot overtake each other: the next token depends on every read of this one.
-    example: one of the buffers, all of which have its shape.
+    example: one of the buffers, all of which have its shape and come from outside of the loop.
     """
     shape = tf.shape(example)
     batch, heads, capacity, width = shape_list(example)

@@ -20,10 +20,9 @@ from tensorflow.python.framework import op_def_library
 import model
 import quantized_file
 import sharded_weights
-import shards
 from compiled_activation import activate
 from fused_kernels import has_fused_kernels, has_kernel, layer_norm, linear
-from tf_session import local_variable, session_config
+from tf_session import session_config
 
 LARGEST = 127  # of an int8 whose range is symmetric
 LEAST = 1e-30  # divides where a row is all zeros
@@ -51,10 +50,9 @@ def stored_as(dtype, heads=()):
     def getter(getter, name, shape=None, *args, **kwargs):
         last = name.split('/')[-1]
         if len(heads) > 1 and name not in matrices:
-            if shards.how_split(name):
-                matrices[name] = sharded_weights.ShardedWeight(name, shape, heads)
-            elif last == 'wte':
-                matrices[name] = sharded_weights.ShardedEmbedding(name, shape, len(heads))
+            weight = sharded_weights.sharded(name, shape, heads)
+            if weight:
+                matrices[name] = weight
         if name in matrices:
             return matrices[name]
         if last not in kinds:
@@ -243,6 +241,15 @@ class Int8Matrix(Matrix):
         )
         product.set_shape([x.shape[0], self.n_outputs])
         return product
+
+
+def local_variable(shape, dtype):
+    """A variable that is in no checkpoint, without an initial value: set it before it is read."""
+    return tf.Variable(
+        lambda: tf.placeholder(dtype, shape),
+        trainable=False,
+        collections=[tf.GraphKeys.LOCAL_VARIABLES],
+    )
 
 
 def shared(value, shape):

@@ -56,56 +56,72 @@ class Blocks:
         return activation(y) if activation else y
 
 
-class ShardedWeight:
-    """A float32 weight whose parts are variables of their own, one a shard.
+def sharded(name, shape, heads):
+    """A float32 weight by parts, one or more a shard, or None where all shards have it whole.
 
     name, shape: as in checkpoints, where a matrix is [1, K, M].  heads: of each shard.
-    parts: Blocks, or tensors [M] for a bias.
-
-    As it is split, a weight is [3 or 1, M / W, K, W], matrices side by side in blocks, or a bias
-    [3 or 1, M]: that is `stacked`, and `axis` is where shards have parts of it.
+    Its `assign` is the operation that sets it to a tensor of that shape, its `parts` are Blocks, or
+    tensors [M] for a bias.
     """
+    if name.split('/')[-1] == 'wte':
+        return ShardedEmbedding(name, shape, len(heads))
+    if how_split(name) is None:
+        return None
+    return (ShardedBias if len(shape) == 1 else ShardedMatrix)(name, shape, heads)
+
+
+def in_proportion(n_items, heads):
+    """How many of n_items that belong to all heads each shard has."""
+    return [n_items * n // sum(heads) for n in heads]
+
+
+class ShardedBias:
+    """The bias of one or more matrices side by side; a part has its heads' outputs of each."""
 
     def __init__(self, name, shape, heads):
         self.name = name
         self.shape = tf.TensorShape(shape)
-        self.heads = heads
-        split_axis, n_matrices = how_split(name)
-        n_outputs = shape[-1] // n_matrices
-        self.is_matrix = len(shape) > 1
-        if self.is_matrix:
-            by_rows = split_axis == ROWS
-            # Shards have whole blocks: none goes beyond what belongs to the same heads in all.
-            of_heads = n_outputs if by_rows else n_outputs * math.gcd(*heads) // sum(heads)
-            width = of_heads if of_heads % WIDTH else WIDTH
-            self.stacked = [n_matrices, n_outputs // width, shape[-2], width]
-            self.axis = 2 if by_rows else 1
-        else:
-            self.stacked, self.axis = [n_matrices, n_outputs], 1
-        self.stores = []
-        for i, n in enumerate(heads):
-            n_matrices, n, *others = self.sizes(n)  # of blocks or a bias's numbers
-            self.stores.append(Store(f'{name}/{i}', [n_matrices * n, *others]))
-        values = [store.values for store in self.stores]
-        self.parts = list(map(Blocks, values)) if self.is_matrix else values
-
-    def sizes(self, n):
-        """The part of `stacked` that n heads have."""
-        return [
-            size * n // sum(self.heads) if axis == self.axis else size
-            for axis, size in enumerate(self.stacked)
+        _, self.n_matrices = how_split(name)
+        self.sizes = in_proportion(shape[0] // self.n_matrices, heads)
+        self.stores = [
+            Store(f'{name}/{i}', [self.n_matrices * n]) for i, n in enumerate(self.sizes)
         ]
+        self.parts = [store.values for store in self.stores]
 
     def assign(self, values):
-        """The operation that sets all parts from a tensor of the weight's shape."""
-        if self.is_matrix:
-            n_matrices, n_blocks, n_inputs, width = self.stacked
-            values = tf.reshape(values, [n_inputs, n_matrices, n_blocks, width])
-            values = tf.transpose(values, [1, 2, 0, 3])
+        parts = tf.split(tf.reshape(values, [self.n_matrices, -1]), self.sizes, axis=1)
+        return tf.group(list(map(Store.assign, self.stores, parts)))
+
+
+class ShardedMatrix:
+    """One or more matrices side by side; a part has its heads' columns of each, or their rows."""
+
+    def __init__(self, name, shape, heads):
+        self.name = name
+        self.shape = tf.TensorShape(shape)
+        axis, n_matrices = how_split(name)
+        _, n_inputs, n_outputs = shape
+        n_outputs //= n_matrices
+        by_rows = axis == ROWS
+        # Shards have whole blocks: none goes beyond what belongs to the same heads in all.
+        of_heads = n_outputs if by_rows else n_outputs * math.gcd(*heads) // sum(heads)
+        width = of_heads if of_heads % WIDTH else WIDTH
+        n_blocks = n_outputs // width
+        self.stacked = [n_matrices, n_blocks, n_inputs, width]
+        if by_rows:
+            self.axis, self.sizes = 2, in_proportion(n_inputs, heads)
+            shapes = [[n_matrices * n_blocks, n, width] for n in self.sizes]
         else:
-            values = tf.reshape(values, self.stacked)
-        sizes = [self.sizes(n)[self.axis] for n in self.heads]
-        parts = tf.split(values, sizes, axis=self.axis)
+            self.axis, self.sizes = 1, in_proportion(n_blocks, heads)
+            shapes = [[n_matrices * n, n_inputs, width] for n in self.sizes]
+        self.stores = [Store(f'{name}/{i}', shape) for i, shape in enumerate(shapes)]
+        self.parts = [Blocks(store.values) for store in self.stores]
+
+    def assign(self, values):
+        n_matrices, n_blocks, n_inputs, width = self.stacked
+        values = tf.reshape(values, [n_inputs, n_matrices, n_blocks, width])
+        # Whole, then split: parts of each of its sizes, freed, would leave gaps in memory.
+        parts = tf.split(tf.transpose(values, [1, 2, 0, 3]), self.sizes, axis=self.axis)
         return tf.group(list(map(Store.assign, self.stores, parts)))
 
 
@@ -123,12 +139,11 @@ class ShardedEmbedding:
         sizes = shares(n_blocks, min(PARTS_OF_A_SHARD * n_shards, n_blocks))
         self.store = Store(name, [n_blocks, self.n_embd, WIDTH])
         with tf.control_dependencies(None):  # outside of loops
-            # Neither is a copy.
+            # These share its memory.
             self.parts = [Blocks(part) for part in tf.split(self.store.values, sizes)]
             self.numbers = tf.reshape(self.store.values, [-1])
 
     def assign(self, values):
-        """The operation that sets the variable to a tensor [V, E]."""
         n_blocks = self.store.values.shape[0].value
         values = tf.pad(values, [[0, n_blocks * WIDTH - self.n_vocab], [0, 0]])
         blocks = tf.reshape(values, [n_blocks, WIDTH, self.n_embd])
@@ -151,7 +166,7 @@ class ShardedEmbedding:
 
 
 def restore(session, path, weights):
-    """Set weights of these kinds from the checkpoint at `path`."""
+    """Set weights that `sharded` has made from the checkpoint at `path`."""
     with session.graph.as_default(), tf.device('CPU:0'):
         done = []
         # The largest first, while nothing else takes memory.

@@ -57,7 +57,7 @@ class Shard:
     def getter(self, getter, name, shape, *args, **kwargs):
         """This shard's part of a weight, whose shape is the part's; for tf.variable_scope.
 
-        The getter outside gives sharded_weights.ShardedWeight.
+        The getter outside gives what sharded_weights.sharded makes.
         """
         how = how_split(name)
         if how is None:  # a bias that is added once

@@ -1,4 +1,4 @@
-"""TensorFlow sessions: how they run, who closes them, and variables that live as long."""
+"""TensorFlow sessions: how they run, and who closes them."""
 
 import contextlib
 import os
@@ -67,12 +67,3 @@ def session_config(large_products=False, runs_at_once=1, n_shards=1):
     caller_thread = '0' if large_products else '1'
     os.environ.setdefault('TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD', caller_thread)
     return config
-
-
-def local_variable(shape, dtype):
-    """A variable that is in no checkpoint, without an initial value: set it before it is read."""
-    return tf.Variable(
-        lambda: tf.placeholder(dtype, shape),
-        trainable=False,
-        collections=[tf.GraphKeys.LOCAL_VARIABLES],
-    )

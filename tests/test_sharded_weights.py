@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from sharded_weights import AT_ONCE, WIDTH, Blocks, ShardedEmbedding, ShardedWeight, restore
+from sharded_weights import AT_ONCE, WIDTH, Blocks, ShardedEmbedding, restore, sharded
 
 rng = np.random.default_rng(0)
 
@@ -76,7 +76,7 @@ def test_parts_are_what_belongs_to_their_heads(head):
     }
     for name, (shape, places) in cases.items():
         values = numbers(*shape)
-        weight = ShardedWeight(f'model/h0/{name}', shape, [1, 2])
+        weight = sharded(f'model/h0/{name}', shape, [1, 2])
         with tf.Session() as session:
             session.run(weight.assign(tf.constant(values)))
             parts = session.run([getattr(part, 'values', part) for part in weight.parts])
@@ -100,7 +100,7 @@ def test_parts_are_what_belongs_to_their_heads(head):
     ],
 )
 def test_blocks_are_as_wide_as_is_quick_and_no_head_is_in_two_shards(name, shape, expected):
-    for part in ShardedWeight(f'model/h0/{name}', shape, [1, 2]).parts:
+    for part in sharded(f'model/h0/{name}', shape, [1, 2]).parts:
         assert part.values.shape[-1].value == expected
 
 
@@ -119,7 +119,7 @@ def test_weights_come_from_a_checkpoint_by_their_names(tmp_path):
         tf.train.Saver(variables).save(session, path)
 
     embedding = ShardedEmbedding('model/wte', [100, 6], 2)
-    weights = [ShardedWeight(name, shapes[name], [1, 2]) for name in list(shapes)[1:]]
+    weights = [sharded(name, shapes[name], [1, 2]) for name in list(shapes)[1:]]
     with tf.Session() as session:
         restore(session, path, [*weights, embedding])
         rows = session.run(embedding.rows(tf.range(100)))
@@ -140,7 +140,7 @@ def test_weights_come_from_a_checkpoint_by_their_names(tmp_path):
 
 
 def test_weights_of_the_same_name_are_different_variables():
-    weights = [ShardedWeight('model/h0/mlp/c_fc/b', [6], heads) for heads in ([1, 2], [2, 1])]
+    weights = [sharded('model/h0/mlp/c_fc/b', [6], heads) for heads in ([1, 2], [2, 1])]
     with tf.Session() as session:
         session.run([weight.assign(tf.range(6.0)) for weight in weights])
         sizes = [[len(part) for part in session.run(weight.parts)] for weight in weights]
@@ -152,7 +152,7 @@ def test_weights_are_made_outside_of_loops():
 
     def body(i):
         if not made:
-            made.append(ShardedWeight('model/h0/mlp/c_fc/w', [1, 4, 128], [1, 1]))
+            made.append(sharded('model/h0/mlp/c_fc/w', [1, 4, 128], [1, 1]))
         [part, _] = made[0].parts
         return i + tf.cast(tf.reduce_sum(part.product(tf.ones([1, 4]))), tf.int32)
 
