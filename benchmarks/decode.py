@@ -32,7 +32,9 @@ from side_by_side import FLAG, Worker, make_model, measure, report, serve
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'src'))
 
-import command_line  # noqa: E402
+from fast import DTYPES  # noqa: E402
+from loading.startup import quiet  # noqa: E402
+from support import command_line  # noqa: E402
 
 # A workload is BATCHxPROMPT+NEW; with it the engines for which it is worth the time.
 OURS = ('ours', 'ours-int8')
@@ -53,7 +55,6 @@ QUICK = {
     '32x1+64': (*OURS, *PEERS),
     '1x1000+1': (*OURS, *PEERS, 'transformers'),
 }
-BYTES_A_WEIGHT = {'float32': 4, 'bfloat16': 2, 'int8': 1}
 SCALES_OF_LLAMA_CPP = 2 / 32  # bytes a weight more in int8
 
 
@@ -137,7 +138,7 @@ def check(workloads, engines):
             raise ValueError(f'a workload is BATCHxPROMPT+NEW, such as 8x1+128, not {workload!r}')
     for engine in engines:
         name, dash, dtype = engine.partition('-')
-        if name not in ENGINES or (dash and dtype not in BYTES_A_WEIGHT):
+        if name not in ENGINES or (dash and dtype not in DTYPES):
             raise ValueError(f'there is no engine {engine!r}: take some of {", ".join(ENGINES)}')
         if name == 'llama.cpp' and not LLAMA_CPP:
             raise ValueError('llama.cpp is not there: pip install gguf llama-cpp-python')
@@ -262,10 +263,10 @@ def work(name, models_dir, model_name, *more):
         return
     engine, _, dtype = name.partition('-')
     dtype = dtype or 'float32'
-    with command_line.quiet():
+    with quiet():
         generate = ENGINES[engine](models_dir, model_name, dtype, *more)
     scales = SCALES_OF_LLAMA_CPP if name == 'llama.cpp-int8' else 0
-    weights = sizes_of(models_dir, model_name) * (BYTES_A_WEIGHT[dtype] + scales)
+    weights = sizes_of(models_dir, model_name) * (bytes_a_weight(dtype) + scales)
 
     def answer(batch, prompt, new):
         prompts = [[1000 + i for i in range(prompt)]] * batch
@@ -294,17 +295,23 @@ def peak_memory():
     return peak if sys.platform == 'darwin' else peak * 1024
 
 
+def bytes_a_weight(dtype):
+    """Of a name that ends in a number of bits."""
+    return int(re.search(r'\d+$', dtype)[0]) // 8
+
+
 def our_engine(models_dir, model_name, dtype, n_shards=None):
-    from model_files import load_encoder
+    from generation.start import start_engine
+    from loading.model_files import load_encoder
 
     encoder = load_encoder(model_name, models_dir)
-    return command_line.start_engine(  # as the scripts do
+    return start_engine(  # as the scripts do
         model_name, models_dir, encoder, dtype, n_shards=n_shards
     )
 
 
 def ours(models_dir, model_name, dtype, scratch, compiled=False, whole=False):
-    from settings import Settings
+    from support.settings import Settings
 
     engine = our_engine(models_dir, model_name, dtype, n_shards=1 if compiled or whole else None)
     engine.compiled = compiled
@@ -318,7 +325,7 @@ def ours(models_dir, model_name, dtype, scratch, compiled=False, whole=False):
 
 def growth_of(models_dir, model_name, dtype, near=10, far=1000, n=24, repeats=7):
     """How many times as long a token takes at position `far` as at `near`: a median."""
-    from settings import Settings
+    from support.settings import Settings
 
     engine = our_engine(models_dir, model_name, dtype)
 
@@ -346,7 +353,7 @@ def profile_of(models_dir, model_name, dtype, batch, prompt, new):
     """
     import tensorflow.compat.v1 as tf
 
-    from settings import Settings
+    from support.settings import Settings
 
     engine = our_engine(models_dir, model_name, dtype)
     request = [[1000] * prompt] * batch, Settings(length=new)
@@ -354,7 +361,7 @@ def profile_of(models_dir, model_name, dtype, batch, prompt, new):
     run, counts, totals = engine.session.run, collections.Counter(), collections.Counter()
 
     def traced(fetches, feed):
-        if fetches is not engine.decode and fetches is not vars(engine).get('fill'):
+        if fetches is not engine.decode and fetches is not vars(engine).get('prefill'):
             return run(fetches, feed)
         metadata = tf.RunMetadata()
         options = tf.RunOptions(trace_level=tf.RunOptions.SOFTWARE_TRACE)
@@ -381,10 +388,10 @@ def concat(models_dir, model_name, dtype, scratch):
     import tensorflow.compat.v1 as tf
     from model_2019 import forward
 
-    import checkpoint
     import model  # sets the behaviour of TensorFlow
     from hparams import read_hparams
-    from model_files import weights
+    from loading import checkpoint
+    from loading.model_files import weights
 
     folder = os.path.join(models_dir, model_name)
     hparams = read_hparams(os.path.join(folder, 'hparams.json'))

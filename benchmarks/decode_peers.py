@@ -48,7 +48,7 @@ def transformers(models_dir, model_name, dtype, scratch):
 
 
 def random_weights(*shape):
-    """Different ones at each call: CTranslate2 keeps equal matrices once, and reads fewer bytes."""
+    """Different ones at each call: CTranslate2 stores equal matrices once and reads fewer bytes."""
     return RANDOM.normal(0, 0.02, shape).astype(np.float32)
 
 

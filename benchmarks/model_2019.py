@@ -68,7 +68,7 @@ def mlp(x):
 
 
 def forward(hparams, tokens, past):
-    """Logits [B, S, V] and present [B, L, 2, H, S, D] of tokens [B, S] behind a past, or None."""
+    """Logits [B, S, V] and present [B, L, 2, H, S, D] of tokens [B, S] after a past, or None."""
     width = hparams.n_embd
     with tf.variable_scope('model', reuse=tf.AUTO_REUSE, use_resource=False):
         wte = variable('wte', [hparams.n_vocab, width])

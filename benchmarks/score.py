@@ -25,7 +25,8 @@ from side_by_side import FLAG, Worker, make_model, measure, report, serve
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'src'))
 
-import command_line  # noqa: E402
+from loading.startup import quiet  # noqa: E402
+from support import command_line  # noqa: E402
 
 
 def score_benchmark(
@@ -45,7 +46,7 @@ def score_benchmark(
         dtypes: float32, bfloat16
         workloads: WINDOWSxTOKENS, separated by commas
         details: ranks and entropies, too
-        engines: ours, transformers, products (the products with the weights, and nothing else)
+        engines: ours, transformers, products (the matmuls with the weights, and nothing else)
         repeats: counted rounds
     """
     if set(dtypes.split(',')) - {'float32', 'bfloat16'}:
@@ -74,7 +75,7 @@ def work(engine, models_dir, model_name, dtype):
     """Answer requests from standard input until it ends."""
     with open(os.path.join(models_dir, model_name, 'hparams.json'), encoding='utf-8') as file:
         sizes = json.load(file)
-    with command_line.quiet():
+    with quiet():
         start = {'ours': ours, 'transformers': transformers, 'products': products}[engine]
         score = start(models_dir, model_name, sizes, dtype)
 
@@ -90,8 +91,11 @@ def work(engine, models_dir, model_name, dtype):
 
 def ours(models_dir, model_name, sizes, dtype):
     """A function from rows [B, W + 1] to the mean loss of their last W tokens."""
-    from scored_windows import Window, joined
-    from scorer import Scorer
+    from fast import tune_process
+    from scoring.scorer import Scorer
+    from scoring.windows import Window, joined
+
+    tune_process(large_products=True)
 
     scorer = Scorer(model_name, models_dir, dtype=dtype)
 
@@ -137,11 +141,11 @@ def transformers(models_dir, model_name, sizes, dtype):
 
 
 def products(models_dir, model_name, sizes, dtype):
-    """The time of the products with weights alone, as TensorFlow multiplies them."""
+    """The time of the matmuls with the weights alone, in TensorFlow."""
     import tensorflow.compat.v1 as tf
 
-    from scorer import POSITIONS_AT_ONCE
-    from tf_session import session_config
+    from fast import session_config
+    from scoring.scorer import POSITIONS_AT_ONCE
 
     tf.disable_v2_behavior()
     width, n_vocab = sizes['n_embd'], sizes['n_vocab']

@@ -24,7 +24,8 @@ from side_by_side import FLAG, Worker, measure, report, serve
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'src'))
 
-import command_line  # noqa: E402
+from loading.startup import quiet  # noqa: E402
+from support import command_line  # noqa: E402
 
 SHAPES = {
     '124M': {'n_vocab': 50257, 'n_ctx': 1024, 'n_embd': 768, 'n_head': 12, 'n_layer': 12},
@@ -77,7 +78,7 @@ def note(answer):
 def work(engine, dtype, shapes, batch_size, window):
     """Answer requests from standard input until it ends."""
     sizes = SHAPES[shapes]
-    with command_line.quiet():
+    with quiet():
         start = {'ours': ours, 'transformers': transformers}[engine]
         workloads = start(sizes, dtype, int(batch_size), int(window))
     shape = [int(batch_size), int(window) + 1]
@@ -103,12 +104,13 @@ def peak_memory():
 
 def ours(sizes, dtype, batch_size, window):
     """Functions from rows [B, W + 1] to their mean loss, by the name of the workload."""
-    from collective import Group
+    from cluster.collective import Group
+    from fast import session_config, tune_process
     from hparams import HParams
-    from tf_session import session_config
-    from trainer import Trainer
-    from training_plan import TrainingPlan
+    from training.plan import TrainingPlan
+    from training.trainer import Trainer
 
+    tune_process(large_products=True)
     plan = TrainingPlan(
         steps=10**6,
         batch_size=batch_size,

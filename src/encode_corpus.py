@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 """Encode texts once, to train on them often: a folder of token files."""
 
-import command_line
-import corpus
-from model_files import expand, load_encoder
-from shown_progress import show_progress
-from text_files import find_files, size_of
+from loading.model_files import load_encoder
+from support import command_line
+from support.files import expand
+from training import corpus
 
 
 def encode_corpus(
@@ -34,13 +33,10 @@ def encode_corpus(
     """
     if not sources:
         raise ValueError('name at least one source: a file, a folder or a pattern')
-    held_out = None if validation_data is None else [validation_data]
-    total = size_of(find_files([*sources, *(held_out or [])]))
+    sources = corpus.Sources(sources)
+    held_out = None if validation_data is None else corpus.Sources([validation_data])
     encoder = load_encoder(model_name, expand(models_dir))
-    with show_progress(total=total, unit='B', unit_scale=True) as shown:
-        written = corpus.encode_corpus(
-            sources, encoder, folder, validation, seed, shown.update, held_out
-        )
+    written = corpus.encode_with_progress(sources, encoder, folder, validation, seed, held_out)
     for split in corpus.SPLITS:
         if split in written:
             print(summary(split, **written[split]))

@@ -17,12 +17,12 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 END_OF_TEXT = '<|endoftext|>'
-# of GPT-2's merges, one a line
+# The digest of GPT-2's merges, one a line.
 RELEASED_MERGES_SHA256 = '04e3597d7996f292ca9b8b7285ca4d58a6ae171ac47d73fc7140ceb0c7a6bbc0'
 
 CHUNK_CHARACTERS = 2**18  # a long text is encoded in pieces of about this size
-CACHED_WORDS = 2**16
-CACHED_WORD_CHARACTERS = 64
+CACHED_WORDS = 2**16  # the readable path keeps the ids of so many words
+CACHED_WORD_CHARACTERS = 64  # longer words are not cached: they rarely come again
 
 
 def word_pattern():
@@ -30,10 +30,12 @@ def word_pattern():
 
     It splits exactly as the pattern of 2019 does,
     's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-    with \p{L}, \p{N} and \s spelled out as in Unicode 9.0, which that release used: thousands of
-    characters have become letters since, so ids would depend on the installed library. The group
-    lets tiktoken's engine try all that it holds in one pass; the branch that ends in $ spares it
-    from backtracking over a long run at the end of a text.
+    with \p{L}, \p{N} and \s spelled out as in Unicode 9.0, which that release used: the package
+    `regex` of 2026 puts 42,161 characters into other classes, so ids would depend on the installed
+    library. With the classes spelled out `regex` splits at a sixth of the speed of `re` or less
+    (Moby Dick at 1.5 million characters a second for 9.3, Chinese at 0.75 for 12.6).
+    The group lets tiktoken's engine try all that it holds in one pass; the branch that ends in $
+    spares it from backtracking over a long run at the end of a text.
     """
     path = os.path.join(os.path.dirname(__file__), 'unicode_9_classes.json')
     with open(path, encoding='utf-8') as file:

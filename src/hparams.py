@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+from support.checks import check_whole
+
 
 @dataclasses.dataclass(frozen=True)
 class HParams:
@@ -20,17 +22,24 @@ class HParams:
 
     def __post_init__(self):
         for name, value in self.values().items():
-            least = 0 if name == 'n_vocab' else 1
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f'{name} must be a whole number of at least {least}, not {value!r}'
-                )
+            check_whole(name, value, least=0 if name == 'n_vocab' else 1)
         if self.n_embd % self.n_head:
             raise ValueError(f'n_embd={self.n_embd} is not divisible by n_head={self.n_head}')
 
     def values(self):
         """All hyperparameters as a dict."""
         return dataclasses.asdict(self)
+
+    def check_context(self, past_length, n_new):
+        """Raise ValueError if lengths that are known exceed n_ctx: a GPU would read zeros there."""
+        known = isinstance(past_length, int) and isinstance(n_new, int)
+        if known and past_length + n_new > self.n_ctx:
+            raise ValueError(f'{past_length} past and {n_new} new tokens exceed n_ctx={self.n_ctx}')
+
+    def check_layers(self, memories):
+        """Raise ValueError unless there is one memory, or one past, for each layer."""
+        if len(memories) != self.n_layer:
+            raise ValueError(f'{len(memories)} pasts or memories for n_layer={self.n_layer}')
 
     def override_from_dict(self, values):
         """Set several hyperparameters in place and return self, as 2019 research code expects.

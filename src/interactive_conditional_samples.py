@@ -1,18 +1,28 @@
 #!/usr/bin/env python3
 """Continue prompts that are typed, given as a flag or a file, or piped in."""
 
-import codecs
-import sys
-
-import command_line
+from fast import check_dtype
+from generation.bulk import header
+from generation.prompts import given_prompt, request
+from generation.start import start_engine
+from generation.text_stream import TextStream
 from hparams import read_hparams
-from model_files import expand, find_model, load_encoder
-from settings import Settings, check_dtype, check_fits, check_whole, check_xla, default_length
+from loading.model_files import find_model, load_encoder
+from support import command_line
+from support.checks import check_whole
+from support.files import expand
+from support.settings import (
+    Settings,
+    check_fits,
+    check_xla,
+    takes_sampling_parameters,
+)
 
 PROMPT = 'Model prompt >>> '
 QUOTES = '"""'
 
 
+@takes_sampling_parameters
 def interact_model(
     model_name: str = '124M',
     seed: int = None,
@@ -28,6 +38,7 @@ def interact_model(
     stop_at_end: bool = False,
     dtype: str = 'float32',
     xla: bool = False,
+    **more,
 ):
     """Continue a prompt with a GPT-2 model.
 
@@ -42,9 +53,7 @@ def interact_model(
         nsamples: samples for each prompt
         batch_size: samples computed at a time; changes speed, never the samples
         length: tokens in each sample; None is half the model's context, or the room left
-        temperature: divides the logits: lower is less random, 0 always takes the likeliest token
-        top_k: sample among the k likeliest tokens only; 0 does not restrict, 40 is a good value
-        top_p: sample from the fewest tokens that hold this probability; 1 does not restrict
+        <sampling parameters>
         models_dir: the folder of all models
         prompt: continue this text instead of asking
         prompt_file: continue the text of this file instead of asking
@@ -60,63 +69,40 @@ def interact_model(
     check_xla(xla)
     if prompt is not None and prompt_file is not None:
         raise ValueError('give --prompt or --prompt_file, not both')
-    knobs = dict(temperature=temperature, top_k=top_k, top_p=top_p, stop_at_end=stop_at_end)
-    settings = Settings(length=1 if length is None else length, seed=seed, **knobs)
+    settings = Settings(
+        length=1 if length is None else length,  # until a prompt says how much room there is
+        seed=seed,
+        stop_at_end=stop_at_end,
+        **dict(temperature=temperature, top_k=top_k, top_p=top_p, **more),
+    )
     models_dir = expand(models_dir)
     folder = find_model(model_name, models_dir)
-    hparams = read_hparams(f'{folder}/hparams.json')
-    if length is not None:
-        check_fits(1, length, hparams.n_ctx)
+    n_ctx = read_hparams(f'{folder}/hparams.json').n_ctx
+    check_fits(1, settings.length, n_ctx)
     encoder = load_encoder(model_name, models_dir)
 
-    def request(text):
-        """The tokens of a prompt and the settings for it; ValueError if it does not fit."""
-        tokens = encoder.encode(text)
-        if not tokens:
-            raise ValueError('Prompt should not be empty!')
-        room = default_length(len(tokens), hparams.n_ctx) if length is None else length
-        check_fits(len(tokens), room, hparams.n_ctx)
-        return tokens, Settings(length=room, seed=settings.seed, **knobs)
+    def request_of(text):
+        return request(text, encoder, n_ctx, settings, any_length=length is None)
 
     text = given_prompt(prompt, prompt_file)
-    if text is not None:
-        request(text)  # refuse a bad prompt before TensorFlow is loaded
-
+    given = text if text is None else request_of(text)  # what is bad, before TensorFlow is loaded
     shards = 1 if xla else None  # XLA shares its programs among cores itself
-    model = model_name, models_dir, encoder, dtype
-    with command_line.start_engine(*model, n_shards=shards) as engine:
+    model = dict(encoder=encoder, dtype=dtype, n_shards=shards)
+    with start_engine(model_name, models_dir, **model) as engine:
         engine.compiled = xla
-        if text is not None:
-            show_samples(engine, *request(text), nsamples, batch_size)
+        if given is not None:
+            show_samples(engine, *given, nsamples, batch_size)
         else:
-            converse(engine, request, nsamples, batch_size)
+            converse(engine, request_of, nsamples, batch_size)
 
 
-def given_prompt(prompt, prompt_file):
-    """The prompt that flags or a pipe give, or None if there is a terminal to ask at."""
-    if prompt is not None:
-        return prompt
-    if prompt_file is None and sys.stdin.isatty():
-        return None
-    try:
-        if prompt_file is None:
-            text = sys.stdin.read().removeprefix('\ufeff')  # as of files
-        else:
-            with open(prompt_file, encoding='utf-8-sig') as f:  # Windows editors add a mark
-                text = f.read()
-    except UnicodeDecodeError as error:
-        source = 'standard input' if prompt_file is None else prompt_file
-        raise ValueError(f'{source} is not UTF-8 text: {error}') from error
-    return text.removesuffix('\n')
-
-
-def converse(engine, request, nsamples, batch_size):
+def converse(engine, request_of, nsamples, batch_size):
     """Ask for prompts and continue each, until the user has had enough."""
     edit_lines()
     first_sample = 0
     while True:
         try:
-            tokens, settings = request(ask())
+            tokens, settings = request_of(ask())
         except ValueError as error:
             print(error)
             continue
@@ -162,30 +148,25 @@ def show_samples(engine, tokens, settings, nsamples, batch_size, first_sample=0)
                 raise KeyboardInterrupt
 
         if nsamples == 1:
-            print_header(1)
+            print(header(1), flush=True)
             show_stream(engine, tokens, settings, first_sample, check)
         else:
             for done in range(0, nsamples, batch_size):
                 prompts = [tokens] * min(batch_size, nsamples - done)
                 samples = engine.generate(prompts, settings, first_sample + done, check)
                 for number, sample in enumerate(samples, start=done + 1):
-                    print_header(number)
+                    print(header(number), flush=True)
                     print(engine.encoder.decode(sample), flush=True)
         print('=' * 80, flush=True)
 
 
-def print_header(number):
-    print('=' * 40 + f' SAMPLE {number} ' + '=' * 40, flush=True)
-
-
 def show_stream(engine, tokens, settings, sample_number, check):
     """Print one sample while it grows; a character appears when all of its bytes are there."""
-    utf8 = codecs.getincrementaldecoder('utf-8')(errors='replace')
+    text = TextStream(engine.encoder, stop_at_end=settings.stop_at_end)
     for chunk in engine.stream([tokens], settings, sample_number):
         check()
-        new = engine.before_end(chunk[0].tolist(), settings)
-        print(utf8.decode(engine.encoder.decode_bytes(new)), end='', flush=True)
-    print(utf8.decode(b'', final=True), flush=True)
+        print(text.add(chunk[0].tolist()), end='', flush=True)
+    print(text.finish(), flush=True)
 
 
 if __name__ == '__main__':

@@ -5,7 +5,7 @@ Shapes: N positions, V vocabulary.
 
 import tensorflow.compat.v1 as tf
 
-TINY = 1e-30  # a probability whose logarithm would lack digits, or be infinite
+TINY = 1e-30  # the logarithm of a lower probability lacks digits, or is infinite
 
 
 def logprobs_of(logits, p, targets):
@@ -31,7 +31,7 @@ def normalised(logits, p):
 
 
 def ranks_of(logits, targets):
-    """Ranks of targets [N] by logits [N, V]: int32 [N], 1 for the likeliest token.
+    """Ranks of targets [N] by logits [N, V]: int32 [N], 1 for the most likely token.
 
     Of equally likely tokens those with lower ids come first.
     """

@@ -10,13 +10,12 @@ the harness, as its class HFLM has them, so that numbers compare: what is joined
 windows a long document is cut into, what is dropped of a prompt that is too long.
 """
 
-import codecs
 import itertools
 import logging
 
 from tqdm import tqdm
 
-import command_line
+from support import command_line
 
 try:
     from lm_eval.api.model import TemplateLM
@@ -33,15 +32,19 @@ except ImportError as error:
     command_line.fail("this needs the lm-evaluation-harness: pip install 'lm-eval>=0.4.10'")
 
 from encoder import END_OF_TEXT
+from generation.start import start_engine
+from generation.text_stream import TextStream
 from hparams import read_hparams
-from model_files import expand, find_model, fingerprint, load_encoder_with_end
-from settings import Settings, check_whole
+from loading.model_files import find_model, fingerprint, load_encoder_with_end
+from scoring.start import start_scorer
+from support.checks import check_whole
+from support.files import expand
+from support.settings import SAMPLING, Settings
 
 AUTOMATIC = 8  # prompts at a time for `--batch_size auto`
 MAX_GEN_TOKS = 256  # where a task does not say, as for HFLM
-KNOBS = ('temperature', 'top_k', 'top_p')
 # What tasks ask of other models, in so far as it changes nothing.
-NEUTRAL = {'num_beams': 1, 'repetition_penalty': 1, 'num_return_sequences': 1, 'use_cache': True}
+NEUTRAL = {'num_beams': 1, 'num_return_sequences': 1, 'use_cache': True}
 
 
 @register_model('gpt2-tf')
@@ -78,20 +81,22 @@ class TensorFlowGPT2(TemplateLM):
         self.folder = find_model(self.model_name, self.models_dir)
         self.encoder = load_encoder_with_end(self.model_name, self.models_dir)
         self.hparams = read_hparams(f'{self.folder}/hparams.json')
-        self.model = self.model_name, self.models_dir, self.encoder, self.dtype
         self.scorer = self.engine = None
 
     def _scorer(self):
         if self.scorer is None:
             self.close()
-            self.scorer = command_line.start_scorer(*self.model)
+            self.scorer = self._started(start_scorer)
         return self.scorer
 
     def _engine(self):
         if self.engine is None:
             self.close()
-            self.engine = command_line.start_engine(*self.model)
+            self.engine = self._started(start_engine)
         return self.engine
+
+    def _started(self, start):
+        return start(self.model_name, self.models_dir, encoder=self.encoder, dtype=self.dtype)
 
     def close(self):
         """Give the memory back. The harness scores first, then generates: one serves at a time."""
@@ -148,10 +153,10 @@ class TensorFlowGPT2(TemplateLM):
         return answers
 
     def loglikelihood_rolling(self, requests, disable_tqdm=False):
-        """The log-probability in nats of each text as a whole, behind <|endoftext|>.
+        """The log-probability in nats of each text as a whole, after <|endoftext|>.
 
         requests: list of the harness's Instance with args (text,). Windows are those of HFLM: one
-        behind the other, as wide as the context, the last one moved back to be as wide.
+        after the other, as wide as the context, the last one moved back to be as wide.
         """
         windows = [self._rolling_windows(request.args[0]) for request in requests]
         scored = iter(self._loglikelihood_tokens(list(itertools.chain(*windows)), disable_tqdm))
@@ -174,7 +179,7 @@ class TensorFlowGPT2(TemplateLM):
         """Continue each prompt until a stop sequence or <|endoftext|> appears; the text before it.
 
         requests: list of the harness's Instance with args (prompt, keywords). The keywords: until,
-            max_gen_toks or one of its other names, do_sample, temperature, top_k, top_p. Of a
+            max_gen_toks or one of its other names, do_sample, and all sampling parameters. Of a
             prompt that leaves no room for max_gen_toks the left is dropped.
         Raises ValueError before the first token for keywords that are not known here.
         """
@@ -200,7 +205,7 @@ class TensorFlowGPT2(TemplateLM):
         stops = handle_stop_sequences(wanted.pop('until'), END_OF_TEXT)
         length = wanted.pop('max_gen_toks')
         del wanted['do_sample']  # by now the temperature says so
-        knobs = {name: wanted.pop(name) for name in KNOBS if wanted.get(name) is not None}
+        sampling = {name: wanted.pop(name) for name in SAMPLING if wanted.get(name) is not None}
         unknown = [name for name in wanted if wanted[name] != NEUTRAL.get(name)]
         if unknown:
             raise ValueError(f'generation with {", ".join(sorted(unknown))} is not supported')
@@ -209,54 +214,24 @@ class TensorFlowGPT2(TemplateLM):
                 f'max_gen_toks={length} leaves no room for a prompt in the context of '
                 f'{self.max_length} tokens'
             )
-        knobs = {'temperature': 0.0} | knobs
-        return Settings(length=length, seed=self.seed, stop_at_end=True, **knobs), stops
+        sampling = {'temperature': 0.0} | sampling
+        return Settings(length=length, seed=self.seed, stop_at_end=True, **sampling), stops
 
     def _continue(self, prompts, settings, stops, first_sample):
-        """The texts behind prompts that share their settings, each up to its stop sequence."""
+        """The texts after prompts that share their settings, each up to its stop sequence."""
         room = self.max_length - settings.length  # HFLM's: the context would hold one more
         tokens = [(self.tok_encode(prompt) or [self.prefix_token_id]) for prompt in prompts]
         note_dropped(sum(len(prompt) > room for prompt in tokens), len(tokens))
-        texts = [Continuation(self.encoder, stops) for _ in tokens]
+        texts = [TextStream(self.encoder, stops, settings.stop_at_end) for _ in tokens]
         engine = self._engine()
         for chunk in engine.stream([prompt[-room:] for prompt in tokens], settings, first_sample):
             for text, new in zip(texts, chunk.tolist(), strict=True):
-                text.extend(engine.before_end(new, settings), ended=self.eot_token_id in new)
-            if all(text.stopped for text in texts):
+                text.add(new)
+            if all(text.ended for text in texts):
                 break
-        return [text.before_stop() for text in texts]
-
-
-class Continuation:
-    """A text that grows by tokens until it holds one of the stop sequences.
-
-    What comes behind the token that completes a stop sequence does not count, so the text does not
-    depend on how many tokens the engine hands over at a time.
-    """
-
-    def __init__(self, encoder, stops):
-        self.encoder, self.stops = encoder, stops
-        self.utf8 = codecs.getincrementaldecoder('utf-8')(errors='replace')
-        self.text, self.stopped = '', False
-
-    def extend(self, tokens, ended=False):
-        """Add tokens as far as the text goes; ended: <|endoftext|> came behind them."""
-        for token in tokens:
-            if self.stopped:
-                return
-            self._add(self.utf8.decode(self.encoder.decode_bytes([token])))
-        self.stopped |= ended
-
-    def _add(self, new):
-        before = len(self.text)
-        self.text += new
-        self.stopped = any(
-            self.text.find(stop, max(0, before - len(stop) + 1)) >= 0 for stop in self.stops if stop
-        )
-
-    def before_stop(self):
-        text = self.text + self.utf8.decode(b'', final=True)
-        return postprocess_generated_text(text, self.stops, think_end_token=None)
+        for text in texts:
+            text.finish()
+        return [postprocess_generated_text(t.text, stops, think_end_token=None) for t in texts]
 
 
 def batches(items, size):

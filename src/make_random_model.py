@@ -3,13 +3,13 @@
 
 import json
 import os
-import shutil
-import tempfile
 
-import command_line
 from hparams import HParams
-from model_files import expand, folder_of
-from settings import check_whole
+from loading.model_files import folder_of
+from loading.startup import quiet
+from support import command_line
+from support.checks import check_whole
+from support.files import building, expand
 
 
 def make_random_model(
@@ -45,17 +45,9 @@ def make_random_model(
     folder = folder_of(name, expand(models_dir))
     if os.path.exists(folder):
         raise ValueError(f'{folder} is there already')
-    parent, own_name = os.path.split(folder)
-    os.makedirs(parent, exist_ok=True)
-    building = tempfile.mkdtemp(prefix=f'.{own_name}-', dir=parent)
-    try:
-        hparams.override_from_dict({'n_vocab': write_vocabulary(vocabulary, building, n_merges)})
-        write_weights(building, hparams, seed)
-        os.chmod(building, 0o755)  # mkdtemp makes folders that only their owner can read
-        os.rename(building, folder)
-    except BaseException:
-        shutil.rmtree(building)
-        raise
+    with building(folder) as unfinished:
+        hparams.override_from_dict({'n_vocab': write_vocabulary(vocabulary, unfinished, n_merges)})
+        write_weights(unfinished, hparams, seed)
     print(f'wrote {folder}')
 
 
@@ -79,11 +71,11 @@ def write_vocabulary(source, folder, n_merges):
 
 def write_weights(folder, hparams, seed):
     """Write hparams.json and a checkpoint of freshly initialized variables."""
-    with command_line.quiet():
+    with quiet():
         import tensorflow.compat.v1 as tf
 
-        import checkpoint
         import model
+        from loading import checkpoint
 
     with open(os.path.join(folder, 'hparams.json'), 'w', encoding='utf-8') as f:
         json.dump(hparams.values(), f)

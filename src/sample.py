@@ -2,37 +2,61 @@
 
 Shapes: B batch, S prompt positions, V vocabulary.
 
-`decode` takes a State, which holds a cache and the tokens that the model has not read yet, and
-continues every row by up to n tokens: first it reads what is unread at once, then token by token.
-`sample_sequence` does so from start to end in one graph, as in 2019; engine.py keeps the state
-between session runs.
+`decode` takes a State, which holds a KV cache and the tokens that the model has not read yet, and
+continues every row by up to n tokens: first it prefills with what is unread, then it goes on token
+by token. `sample_sequence` does so from start to end in one graph, as in 2019; generation/engine.py
+keeps the state between session runs.
 """
 
+import collections
 import typing
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-import cache as kv
+import kv_cache as kv
 import model
-import shards
-from settings import Settings, check_fits
+from support.settings import DEFAULTS, SAMPLING, Settings, check_fits, takes_sampling_parameters
 
-SORTED_AT_FIRST = 1024  # likeliest tokens, among which the nucleus is looked for
-BLOCK = 256  # tokens of which one is drawn, once their block has been
-PHILOX = 1  # the number of this generator in the raw op
-PHILOX_BLOCK = 4  # random numbers it makes for each step of its counter
+SORTED_AT_FIRST = 1024  # most likely tokens, among which the nucleus is looked for
+BLOCK = 256  # tokens of a block: first a block is drawn, then one of its tokens
+PHILOX = 1  # the number of the Philox generator in the raw op
+PHILOX_BLOCK = 4  # random numbers that Philox makes for each step of its counter
+TENSORS = (tf.Tensor, tf.Variable)  # that arguments of sample_sequence may be, besides numbers
+OTHERS = {'seed': 'int64', 'first_sample': 'int64', 'end_token': 'int32'}  # and their dtypes
 
 
-class Knobs(typing.NamedTuple):
-    """What a request chooses; scalars, or tensors that are fed."""
+class SamplingParameters(
+    collections.namedtuple(
+        'SamplingParameters', [*DEFAULTS, *OTHERS], defaults=[*DEFAULTS.values(), 0, 0, -1]
+    )
+):
+    """What a request chooses; scalars, or tensors that are fed.
 
-    temperature: typing.Any = 1.0
-    top_k: typing.Any = 0
-    top_p: typing.Any = 1.0
-    seed: typing.Any = 0  # int64
-    first_sample: typing.Any = 0  # int64, the number of the batch's first row
-    end_token: typing.Any = -1  # rows stop behind this token; -1: they never do
+    Those that settings.Settings declares, and
+    seed: int64.
+    first_sample: int64, the number of the batch's first row.
+    end_token: int32, rows stop after this token; -1: they never do.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def placeholders(cls):
+        """All of them as placeholders."""
+        dtypes = {name: field.metadata['dtype'] for name, field in SAMPLING.items()} | OTHERS
+        return cls(**{name: tf.placeholder(dtype, [], name) for name, dtype in dtypes.items()})
+
+    def feed(self, **values):
+        """What to feed to `placeholders`; whole numbers too large for a tensor become its largest.
+
+        (No top_k above the vocabulary truncates anything.)
+        """
+        tensors = {name: getattr(self, name) for name in values}
+        return {
+            tensor: min(values[name], tensor.dtype.max) if tensor.dtype.is_integer else values[name]
+            for name, tensor in tensors.items()
+        }
 
 
 class State(typing.NamedTuple):
@@ -44,6 +68,21 @@ class State(typing.NamedTuple):
     unread: typing.Any  # int32 [B, S], the last tokens, which the model has not read yet
     step: typing.Any  # int32, tokens sampled so far
     finished: typing.Any  # bool [B], rows that have produced the end token
+    seen: typing.Any  # bool [B, V], tokens that prompt and sample hold; [B, 0] if nobody asks
+
+
+def penalize_repetition(logits, seen, penalty):
+    """Divide the positive logits of tokens that were seen by a penalty, and multiply negative ones.
+
+    logits: [B, V].  seen: bool [B, V].  A penalty of 1 changes nothing, and then `seen` may be
+    [B, 0]. penalty may be fed. Keskar et al. 2019, section 4.1.
+    """
+
+    def penalize():
+        return tf.where(seen, tf.where(logits < 0, logits * penalty, logits / penalty), logits)
+
+    penalty = tf.cast(penalty, logits.dtype)
+    return tf.cond(tf.equal(penalty, 1), lambda: logits, penalize)
 
 
 def top_k_logits(logits, k):
@@ -61,7 +100,7 @@ def top_k_logits(logits, k):
 
 
 def top_p_logits(logits, p):
-    """Keep each row's nucleus: the fewest tokens, likeliest first, whose probability reaches p.
+    """Keep each row's nucleus: the fewest tokens, most likely first, whose probability reaches p.
 
     logits: [B, V]. The rest becomes the dtype's least number. At least one token stays; of equally
     likely tokens on the edge those with lower ids do; p >= 1 keeps all. p may be fed. Holtzman et
@@ -73,7 +112,7 @@ def top_p_logits(logits, p):
         normaliser = tf.reduce_logsumexp(logits, axis=-1, keepdims=True)
 
         def first(n):
-            """The logits of the n likeliest tokens, in order, and the probability up to each."""
+            """The logits of the n most likely tokens, in order, and the probability up to each."""
             ordered, _ = tf.math.top_k(logits, n)
             return ordered, tf.cumsum(tf.exp(ordered - normaliser), axis=-1)
 
@@ -88,6 +127,41 @@ def top_p_logits(logits, p):
         room = size - tf.reduce_sum(tf.cast(above, tf.int32), axis=-1, keepdims=True)
         first_on_edge = tf.cumsum(tf.cast(on_edge, tf.int32), axis=-1) <= room
         return keep(logits, tf.logical_or(above, tf.logical_and(on_edge, first_on_edge)))
+
+    p = tf.cast(p, logits.dtype)
+    return tf.cond(p >= 1, lambda: logits, truncate)
+
+
+def min_p_logits(logits, p):
+    """Keep the tokens that are at least p times as likely as the most likely one; 0 keeps all.
+
+    logits: [B, V]. The rest becomes the dtype's least number. p may be fed. Nguyen et al. 2024.
+    """
+
+    def truncate():
+        return keep(logits, logits - tf.reduce_max(logits, axis=-1, keepdims=True) >= tf.log(p))
+
+    p = tf.cast(p, logits.dtype)
+    return tf.cond(p <= 0, lambda: logits, truncate)
+
+
+def typical_p_logits(logits, p):
+    """Keep each row's typical set: tokens whose surprisal is nearest to the entropy, up to mass p.
+
+    logits: [B, V]. The rest becomes the dtype's least number. At least one token stays, and all
+    that are as near as the last one that does; p >= 1 keeps all. p may be fed. Meister et al. 2022,
+    section 4.
+    """
+
+    def truncate():
+        logprobs = tf.nn.log_softmax(logits)
+        probabilities = tf.exp(logprobs)
+        entropy = -tf.reduce_sum(logprobs * probabilities, axis=-1, keepdims=True)
+        distance = tf.abs(-logprobs - entropy)
+        nearest_first, tokens = tf.math.top_k(-distance, model.shape_list(logits)[-1])
+        mass = tf.cumsum(tf.gather(probabilities, tokens, batch_dims=1), axis=-1)
+        last = tf.reduce_sum(tf.cast(mass[:, :-1] < p, tf.int32), axis=-1, keepdims=True)
+        return keep(logits, -distance >= tf.gather(nearest_first, last, batch_dims=1))
 
     p = tf.cast(p, logits.dtype)
     return tf.cond(p >= 1, lambda: logits, truncate)
@@ -121,44 +195,72 @@ def gumbel_noise(seed, first_sample, step, batch, n):
     return -tf.log(-tf.log(uniform + 2.0**-24))
 
 
-def next_token(logits, knobs, step):
+def next_token(logits, parameters, step, seen=None):
     """Sample a token a row from logits [B, V]: int32 [B].
+
+    seen: bool [B, V], for the repetition penalty, as `seen_tokens` has it.
 
     The largest of log-probabilities plus Gumbel noise is a sample of them (Gumbel 1954). Unlike the
     inversion of a cumulative sum it does not flip when logits differ in their last bit, as they do
     between batch sizes. First a block of tokens is drawn so, then a token of it: instead of one for
-    each token, that takes a few hundred random numbers. Temperature 0 takes the largest logit.
+    each token, that takes a few hundred random numbers. Temperature 0 takes the largest logit. The
+    order in which parameters are applied is that of transformers.
     """
     logits = tf.cast(logits, tf.float32)
-    temperature = tf.cast(knobs.temperature, tf.float32)
+    if seen is not None:
+        logits = penalize_repetition(logits, seen, parameters.repetition_penalty)
+    temperature = tf.cast(parameters.temperature, tf.float32)
     greedy = temperature < 1e-30  # 0, or what float32 arithmetic may take for 0
 
     def draw():
         # Shifted to a largest of 0, which changes no probability, lest low temperatures overflow.
         scaled = (logits - tf.reduce_max(logits, axis=-1, keepdims=True)) / temperature
-        # Probabilities but for a factor, which moves all logarithms alike.
-        p = tf.exp(top_p_logits(top_k_logits(scaled, knobs.top_k), knobs.top_p))
+        kept = top_k_logits(scaled, parameters.top_k)
+        kept = top_p_logits(kept, parameters.top_p)
+        kept = min_p_logits(kept, parameters.min_p)
+        kept = typical_p_logits(kept, parameters.typical_p)
+        p = tf.exp(kept)  # probabilities but for a factor, which moves all logarithms alike
         batch, n_vocab = model.shape_list(logits)
         n_blocks = -(-n_vocab // BLOCK)
         blocks = tf.pad(p, [[0, 0], [0, n_blocks * BLOCK - n_vocab]])
         blocks = tf.reshape(blocks, [batch, n_blocks, BLOCK])
-        noise = gumbel_noise(knobs.seed, knobs.first_sample, step, batch, n_blocks + BLOCK)
-        block = likeliest(tf.log(tf.reduce_sum(blocks, axis=-1)) + noise[:, :n_blocks])
+        noise = gumbel_noise(
+            parameters.seed, parameters.first_sample, step, batch, n_blocks + BLOCK
+        )
+        block = most_likely(tf.log(tf.reduce_sum(blocks, axis=-1)) + noise[:, :n_blocks])
         tokens = tf.gather(blocks, block, batch_dims=1)
-        return block * BLOCK + likeliest(tf.log(tokens) + noise[:, n_blocks:])
+        return block * BLOCK + most_likely(tf.log(tokens) + noise[:, n_blocks:])
 
-    return tf.cond(greedy, lambda: likeliest(logits), draw)
+    return tf.cond(greedy, lambda: most_likely(logits), draw)
 
 
-def likeliest(scores):
+def most_likely(scores):
     return tf.argmax(scores, axis=-1, output_type=tf.int32)
 
 
-def start(hparams, context, padding, capacity):
+def seen_tokens(context, padding, n_vocab, penalty):
+    """Which tokens prompts hold: bool [B, V], or [B, 0] where a penalty of 1 asks for nothing.
+
+    context: int32 [B, S].  padding: int32 [B], what of S is left.
+    """
+    batch, n_prompt = model.shape_list(context)
+
+    def mark():
+        rows = tf.tile(tf.range(batch)[:, None], [1, n_prompt])
+        real = tf.range(n_prompt) >= padding[:, None]
+        places = tf.stack([rows, context], axis=-1)
+        return tf.scatter_nd(places, tf.cast(real, tf.int32), [batch, n_vocab]) > 0
+
+    off = tf.equal(tf.cast(penalty, tf.float32), 1)
+    return tf.cond(off, lambda: tf.zeros([batch, 0], tf.bool), mark)
+
+
+def start(hparams, context, padding, capacity, penalty=1):
     """The state before anything is read.
 
     context: int32 [B, S], prompts that stand on the right.  padding: int32 [B], what of S is left.
     capacity: slots of the cache: S for the prompt and one for each new token except the last.
+    penalty: for repetition, other than 1 if the state is to know which tokens were seen.
     """
     batch = model.shape_list(context)[0]
     return State(
@@ -168,67 +270,66 @@ def start(hparams, context, padding, capacity):
         unread=context,
         step=0,
         finished=tf.zeros([batch], tf.bool),
+        seen=seen_tokens(context, padding, hparams.n_vocab, penalty),
     )
 
 
-def read(hparams, state, tokens, slot, **more):
+def read(hparams, state, tokens, slot, memories=kv.memories):
     """Let the model read tokens [B, S] into the cache from `slot` on.
 
-    more: for kv.memories, how attention is computed and the cache written.
-    Returns the logits of the last one [B, V], and what writes the cache: a kv.LayerMemory a layer,
-    or for each of a layer's shards (shards.py).
+    memories: (cache, slots, padding) -> a Memory for each layer.
+    Returns the logits of the last token [B, V], and the memories, which tell what was written.
     """
     slots = slot + tf.range(model.shape_list(tokens)[1])
-    memories = kv.memories(state.cache, slots, state.padding, **more)
-    n = len(memories) // hparams.n_layer
-    pasts = memories if n == 1 else [memories[i : i + n] for i in range(0, len(memories), n)]
+    layers = memories(state.cache, slots, state.padding)
     outputs = model.model(
         hparams,
         tokens,
-        past=pasts,
-        layer=model.block if n == 1 else shards.block,
-        reuse=tf.AUTO_REUSE,
+        memories=layers,
         positions=kv.slot_positions(slots, state.padding),
         last_only=True,
+        reuse=tf.AUTO_REUSE,
     )
-    return outputs['logits'][:, 0], memories
+    return outputs['logits'][:, 0], layers
 
 
-def decode(hparams, state, n, knobs, read=read):
+def decode(hparams, state, n, parameters, read=read):
     """Continue every row by up to n tokens, at least one; stop when all rows have ended.
 
     read: the function of this name, or another with its first four arguments and its results.
-    Returns the new tokens int32 [B, <= n] and the state behind them. Rows that have ended repeat
+    Returns the new tokens int32 [B, <= n] and the state after them. Rows that have ended repeat
     the end token. The cache must have room for S + n - 1 slots more.
     """
-    end_token = tf.cast(knobs.end_token, tf.int32)
+    end_token = tf.cast(parameters.end_token, tf.int32)
 
-    def goes_on(new, unread, slot, finished):
+    def goes_on(new, unread, slot, finished, seen):
         return tf.logical_and(tf.shape(new)[1] < n, tf.logical_not(tf.reduce_all(finished)))
 
-    def body(new, unread, slot, finished):
+    def body(new, unread, slot, finished, seen):
         logits, _ = read(hparams, state, unread, slot)
-        token = next_token(logits, knobs, state.step + tf.shape(new)[1])
+        token = next_token(logits, parameters, state.step + tf.shape(new)[1], seen)
         token = tf.where(finished, tf.fill(tf.shape(token), end_token), token)
         finished = tf.logical_or(finished, tf.equal(token, end_token))
         slot += model.shape_list(unread)[1]
-        return tf.concat([new, token[:, None]], axis=1), token[:, None], slot, finished
+        seen = tf.logical_or(seen, tf.one_hot(token, tf.shape(seen)[1], True, False, dtype=tf.bool))
+        return tf.concat([new, token[:, None]], axis=1), token[:, None], slot, finished, seen
 
     batch, width = state.unread.shape
     width = 1 if width == 1 else None  # known, it spares a third of a step's operations
-    new, unread, slot, finished = tf.while_loop(
+    shapes = [batch, None], [batch, width], [], [batch], [batch, None]
+    new, unread, slot, finished, seen = tf.while_loop(
         goes_on,
         body,
-        [state.unread[:, :0], state.unread, state.slot, state.finished],
-        shape_invariants=[tf.TensorShape(s) for s in ([batch, None], [batch, width], [], [batch])],
+        [state.unread[:, :0], state.unread, state.slot, state.finished, state.seen],
+        shape_invariants=[tf.TensorShape(shape) for shape in shapes],
         back_prop=False,
     )
-    after = state._replace(
-        unread=unread, slot=slot, step=state.step + tf.shape(new)[1], finished=finished
-    )
+    step = state.step + tf.shape(new)[1]
+    after = state._replace(unread=unread, slot=slot, step=step, finished=finished, seen=seen)
     return new, after
 
 
+@takes_sampling_parameters
 def sample_sequence(
     *,
     hparams,
@@ -243,19 +344,20 @@ def sample_sequence(
     first_sample=0,
     prompt_lengths=None,
     end_token=None,
+    **more,
 ):
     """Continue prompts by `length` sampled tokens in one graph: int32 [B, S + length].
 
     context: int32 [B, S]; or give start_token, with which each of batch_size rows then begins.
     length: int, or a scalar tensor.
-    temperature, top_k, top_p: numbers, or scalar tensors with what settings.Settings allows; 0
-        takes the likeliest token, 0 and 1 truncate nothing.
+    Sampling parameters are numbers, or scalar tensors with what settings.Settings allows:
+    <sampling parameters>
     seed: int or int64 tensor: the same seed and sample number give the same text, run after run.
         None draws a new seed in each session run, from tf.set_random_seed if that was called.
     first_sample: the number of row 0; row i is sample first_sample + i.
     prompt_lengths: int32 [B], for prompts of different lengths: each row's tokens stand on the
         right of `context`, whatever fills its left. None: all rows are S long.
-    end_token: rows end behind this token and are filled up with it. None: they never end.
+    end_token: rows end after this token and are filled up with it. None: they never end.
     Raises ValueError if S + length exceeds n_ctx + 1 (the last token is never fed back) and for
         numbers that cannot be meant; InvalidArgumentError where the sizes are known only when it
         runs, and for prompt_lengths outside 1..S.
@@ -264,8 +366,9 @@ def sample_sequence(
         raise ValueError('Specify exactly one of start_token and context!')
     if context is None and batch_size is None:
         raise ValueError('start_token needs a batch_size')
-    check_numbers(length=length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
-    length = length if tf.is_tensor(length) else int(length)
+    sampling = dict(temperature=temperature, top_k=top_k, top_p=top_p, **more)
+    check_numbers(length=length, seed=seed, **sampling)
+    length = length if isinstance(length, TENSORS) else int(length)
     if context is None:
         context = tf.fill([batch_size, 1], start_token)
     context = tf.convert_to_tensor(context, tf.int32)
@@ -273,10 +376,8 @@ def sample_sequence(
         raise ValueError(f'context must have the shape [batch, tokens], not {context.shape}')
     if seed is None:
         seed = tf.random.uniform([], maxval=np.iinfo(np.int64).max, dtype=tf.int64)
-    knobs = Knobs(
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
+    parameters = SamplingParameters(
+        **sampling,
         seed=seed,
         first_sample=first_sample,
         end_token=-1 if end_token is None else end_token,
@@ -287,15 +388,15 @@ def sample_sequence(
         checks += check_lengths(prompt_lengths, context)
     with tf.control_dependencies(checks):  # nothing is allocated before they have passed
         context = tf.identity(context)
-        if tf.is_tensor(length):
+        if isinstance(length, TENSORS):
             length = tf.identity(length)
     prompt, padding = left_padded(context, prompt_lengths)
 
     slots = model.shape_list(context)[1] + length - 1
-    state = start(hparams, prompt, padding, capacity=slots)
-    new, _ = decode(hparams, state, length, knobs)
+    state = start(hparams, prompt, padding, slots, parameters.repetition_penalty)
+    new, _ = decode(hparams, state, length, parameters)
     missing = length - model.shape_list(new)[1]
-    new = tf.pad(new, [[0, 0], [0, missing]], constant_values=knobs.end_token)
+    new = tf.pad(new, [[0, 0], [0, missing]], constant_values=parameters.end_token)
     return tf.concat([context, new], axis=1)
 
 
@@ -314,7 +415,7 @@ def left_padded(context, prompt_lengths):
 
 def check_numbers(**values):
     """Raise ValueError if one of the settings is a number that cannot be meant."""
-    Settings(**{'length': 1} | {k: v for k, v in values.items() if not tf.is_tensor(v)})
+    Settings(**{'length': 1} | {k: v for k, v in values.items() if not isinstance(v, TENSORS)})
 
 
 def check_lengths(prompt_lengths, context):

@@ -1,23 +1,23 @@
 #!/usr/bin/env python3
-"""Say how probable a model finds texts: perplexity, bits per byte, and each token's surprise."""
+"""Say how probable a model finds texts: perplexity, bits per byte, and each token's surprisal."""
 
-import codecs
 import contextlib
 import itertools
-import json
-import math
-import os
-import typing
+import shutil
+import sys
 
 from tqdm import tqdm
 
-import command_line
-import surprise_page
+from fast import check_dtype
 from hparams import read_hparams
-from model_files import expand, find_model, load_encoder_with_end
-from settings import check_dtype, check_whole
-from text_files import STANDARD_INPUT, find_files, texts_of
-from whole_file import replacing
+from loading.model_files import find_model, load_encoder_with_end
+from scoring.documents import read
+from scoring.outputs import check_outputs, open_sinks, report
+from scoring.start import start_scorer
+from support import command_line
+from support.checks import check_whole
+from support.documents import find_files
+from support.files import expand
 
 
 def score(
@@ -38,10 +38,11 @@ def score(
     standard input. Each document is scored on its own, from its first token, which is predicted
     from <|endoftext|>.
 
-    Where there are several documents each gets a line; then come, for all of them together and in
-    this order: documents, tokens, words (what whitespace separates), characters, bytes, total nats
-    (minus the log-probability of the text), perplexity per token, perplexity per word, bits per
-    byte and bits per character.
+    Several files get a table with a line each and their total; of one file that holds several
+    documents each gets a line. Then come, for all of them together and in this order: documents,
+    tokens, words (what whitespace separates), characters, bytes, total nats (minus the
+    log-probability of the text), perplexity per token, perplexity per word, bits per byte and bits
+    per character.
 
     Args:
         sources: one or more files, folders or patterns, or -
@@ -51,7 +52,7 @@ def score(
         stride: tokens that are scored in each window of a document longer than the context; None
             is half of the context, fewer give each token more context and take longer
         tokens: write a JSON record for each token to this file
-        html: write a page that colours each token by its surprise to this file
+        html: write a page that colours each token by its surprisal to this file
         dtype: what weights are stored in and multiplied as: float32, bfloat16 or int8
         tokens_at_once: tokens read together; changes speed and memory, never the results
     """
@@ -75,8 +76,12 @@ def score(
         first = next(documents)  # refuse what cannot be read before TensorFlow is loaded
         sinks = [stack.enter_context(sink) for sink in open_sinks(tokens, html, model_name)]
         scorer = stack.enter_context(
-            command_line.start_scorer(
-                model_name, models_dir, encoder, dtype, tokens_at_once=tokens_at_once
+            start_scorer(
+                model_name,
+                models_dir,
+                encoder=encoder,
+                dtype=dtype,
+                tokens_at_once=tokens_at_once,
             )
         )
         to_score, to_show = itertools.tee(itertools.chain([first], documents))
@@ -88,190 +93,10 @@ def score(
             ranks=bool(sinks),
             progress=bar.update,
         )
-        show(zip(to_show, scores, strict=True), sinks, encoder)
-
-
-def check_outputs(outputs, files):
-    """Refuse to write two things to one file, or over a text."""
-    taken = {os.path.realpath(path) for path in files if path != STANDARD_INPUT}
-    for path in outputs:
-        if os.path.realpath(path) in taken:
-            raise ValueError(f'{path} is a source, or another output: choose another name')
-        if os.path.isfile(path) or not os.path.exists(path):  # unlike /dev/null, which takes all
-            taken.add(os.path.realpath(path))
-
-
-class Document(typing.NamedTuple):
-    name: str
-    text: str
-    tokens: list
-
-
-def read(files, encoder, bar):
-    """Yield the documents of files; the bar learns of their tokens as they are read."""
-    some = False
-    for path in files:
-        for number, text in enumerate(texts_of(path), start=1):
-            if not text:
-                continue
-            some = True
-            name = 'standard input' if path == STANDARD_INPUT else path
-            if path.lower().endswith('.jsonl'):
-                name += f' {number}'
-            document = Document(name, text, encoder.encode(text))
-            bar.total += len(document.tokens)
-            yield document
-    if not some:
-        raise ValueError(f'there is no text in {", ".join(files)}')
-
-
-def show(scored, sinks, encoder):
-    """Print a line for each document, if there are several, and what holds for all together.
-
-    scored: pairs of a Document and its Scores.
-    """
-    sums, held_back = Sums(), None
-    for document, scores in scored:
-        own = Sums.of(document, scores)
-        line = f'{document.name}: {own.line()}'
-        if sums.documents == 0:
-            held_back = line  # until there is a second one
-        else:
-            for each in (held_back, line):
-                if each is not None:
-                    tqdm.write(each)
-            held_back = None
-        sums = sums.plus(own)
-        for sink in sinks:
-            sink.write(document, list(token_records(encoder, document.tokens, scores)), own)
-    for label, value in sums.rows():
-        tqdm.write(f'{label:22}{value}')
-
-
-class Sums(typing.NamedTuple):
-    """What is counted of documents."""
-
-    documents: int = 0
-    tokens: int = 0
-    words: int = 0
-    characters: int = 0
-    bytes: int = 0
-    nats: float = 0.0
-
-    @classmethod
-    def of(cls, document, scores):
-        text = document.text
-        counts = len(document.tokens), len(text.split()), len(text), len(text.encode('utf-8'))
-        return cls(1, *counts, -scores.total)
-
-    def plus(self, other):
-        return Sums(*map(sum, zip(self, other, strict=True)))
-
-    def rows(self):
-        """(label, value) of all that is printed, both str."""
-        return [
-            ('documents', f'{self.documents}'),
-            ('tokens', f'{self.tokens}'),
-            ('words', f'{self.words}'),
-            ('characters', f'{self.characters}'),
-            ('bytes', f'{self.bytes}'),
-            ('total nats', f'{self.nats:.3f}'),
-            ('perplexity per token', perplexity(self.nats, self.tokens)),
-            ('perplexity per word', perplexity(self.nats, self.words)),
-            ('bits per byte', f'{self.nats / math.log(2) / self.bytes:.4f}'),
-            ('bits per character', f'{self.nats / math.log(2) / self.characters:.4f}'),
-        ]
-
-    def line(self):
-        shown = ('tokens', 'total nats', 'perplexity per token', 'perplexity per word')
-        shown += ('bits per byte', 'bits per character')
-        return ', '.join(f'{label} {value}' for label, value in self.rows() if label in shown)
-
-
-def perplexity(nats, units):
-    if not units:
-        return 'none'  # a text of nothing but whitespace has no words
-    try:
-        return f'{math.exp(nats / units):.4f}'
-    except OverflowError:  # a text of one very long word
-        return f'e^{nats / units:.1f}'
-
-
-def token_records(encoder, tokens, scores):
-    """Yield a dict for each token: id, text, logprob, rank, entropy, and bytes where it needs them.
-
-    A token may end inside a character. Its text is what it completes: all texts together are the
-    document, exactly. Where that is not what the token's bytes stand for alone, `bytes` has these
-    as hexadecimal digits.
-    """
-    utf8 = codecs.getincrementaldecoder('utf-8')()
-    columns = (scores.logprobs, scores.ranks, scores.entropies)
-    values = zip(*(column.tolist() for column in columns), strict=True)
-    for token, (logprob, rank, entropy) in zip(tokens, values, strict=True):
-        data = encoder.decode_bytes([token])
-        record = {'id': token, 'text': utf8.decode(data)}
-        if record['text'].encode('utf-8') != data:
-            record['bytes'] = data.hex()
-        # Seven digits say all that a float32 holds.
-        record |= {'logprob': rounded(logprob), 'rank': rank, 'entropy': rounded(entropy)}
-        yield record
-
-
-def rounded(number):
-    return float(f'{number:.7g}')
-
-
-def open_sinks(tokens, html, model_name):
-    """Where the tokens of each document go: context managers with a `write`."""
-    if tokens is not None:
-        yield TokenFile(tokens)
-    if html is not None:
-        yield PageFile(html, model_name)
-
-
-class Sink:
-    """A file that takes its place when all documents are written."""
-
-    def __init__(self, path):
-        self.path = path
-        self.stack = contextlib.ExitStack()
-
-    def __enter__(self):
-        self.file = self.stack.enter_context(replacing(self.path))
-        return self
-
-    def __exit__(self, *exception):
-        return self.stack.__exit__(*exception)
-
-
-class TokenFile(Sink):
-    """A JSON record a line for each token: `token_records`, the document's name and the index."""
-
-    def write(self, document, records, sums):
-        for index, record in enumerate(records):
-            record = {'document': document.name, 'index': index} | record
-            self.file.write(json.dumps(record, ensure_ascii=False) + '\n')
-
-
-class PageFile(Sink):
-    """The page of surprise_page.py."""
-
-    def __init__(self, path, model_name):
-        super().__init__(path)
-        self.model_name = model_name
-
-    def __enter__(self):
-        super().__enter__()
-        self.file.write(surprise_page.head(self.model_name))
-        return self
-
-    def write(self, document, records, sums):
-        self.file.write(surprise_page.section(document.name, sums.rows()[1:], records))
-
-    def __exit__(self, *exception):
-        if exception == (None, None, None):
-            self.file.write(surprise_page.FOOT)
-        return super().__exit__(*exception)
+        scored = zip(to_show, scores, strict=True)
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        for line in report(scored, sinks, encoder, files, width):
+            tqdm.write(line)
 
 
 if __name__ == '__main__':

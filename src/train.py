@@ -2,28 +2,20 @@
 """Fine-tune a model on text, or train one from scratch."""
 
 import contextlib
-import dataclasses
 import sys
 
-import command_line
-from corpus import HELD_OUT
-from model_files import expand
-from settings import check_whole
-from token_windows import Windows
-from training_loop import Routine, TrainingLoop
-from training_plan import TrainingPlan, check_number
-from training_setup import (
-    check_setup,
-    check_text,
-    find_origin,
-    fingerprint,
-    held,
-    is_encoded,
-    open_text,
-    write_setup,
-)
+from support import command_line
+from support.checks import check_whole
+from support.files import expand
+from training.corpus import HELD_OUT
+from training.loop import Routine, TrainingLoop
+from training.origin import check_setup, find_origin, held, write_setup
+from training.plan import TrainingPlan
+from training.start import meeting, start_run, start_trainer
+from training.text import Text
+from training.windows import Windows
 
-RATE_FROM_SCRATCH = 6e-4  # the plan's own is for fine-tuning
+SIZES = ('n_ctx', 'n_embd', 'n_head', 'n_layer')  # of a model trained from scratch
 
 
 def train(
@@ -43,6 +35,7 @@ def train(
     learning_rate: float = None,
     schedule: str = TrainingPlan.schedule,
     warmup: int = None,
+    optimizer: str = TrainingPlan.optimizer,
     weight_decay=TrainingPlan.weight_decay,
     beta1=TrainingPlan.beta1,
     beta2=TrainingPlan.beta2,
@@ -84,19 +77,20 @@ def train(
         n_layer: from scratch: layers; None is 12
         batch_size: windows that each process reads at a time
         accumulate: batches whose gradients make one step
-        window: tokens read at once; None takes n_ctx
+        window: tokens of context in training; None takes n_ctx
         learning_rate: the highest one; None is 1e-4 with --start, 6e-4 from scratch
-        schedule: what it does behind the warm-up: cosine (goes down to 0) or constant
+        schedule: what it does after the warm-up: cosine (goes down to 0) or constant
         warmup: steps in which it grows from 0; None is a tenth of all, at most 100
-        weight_decay: what AdamW takes off the weights, times the learning rate; spares biases and
-            gains
-        beta1: how slowly AdamW forgets gradients
-        beta2: how slowly it forgets their squares
+        optimizer: one of the table in src/training/optimizers; adamw is the one there is
+        weight_decay: what the optimizer takes off the weights, times the learning rate; spares
+            biases and gains; None is 0.01 for AdamW
+        beta1: how slowly it forgets gradients; None is 0.9 for AdamW
+        beta2: how slowly it forgets their squares; None is 0.999 for AdamW
         clip: largest global norm of the gradients; 0 does not clip
         dropout: probability that a value of the embeddings, attention weights and residual
             additions is dropped
         noise: probability that an input is replaced by a random token
-        dtype: float32, or bfloat16 for products and activations (weights stay float32)
+        dtype: float32, or bfloat16 for matmuls and activations (weights stay float32)
         recompute: gradient checkpointing: less memory, a third more time
         train_only: train only variables whose names match this regular expression
         seed: of initial weights, order of the text, dropout and noise
@@ -114,106 +108,45 @@ def train(
         task: which of them this process is, from 0
     """
     flags = dict(locals())
-    check_routine(flags)
-    if not data:
-        raise ValueError('there is no text to train on: name files or folders behind the model')
-    models_dir = expand(models_dir)
+    routine = Routine(
+        validate_every, save_every, sample_every, sample_length, validate_tokens, keep
+    )
+    text = Text(data, validation, validation_data, seed)
     workers = workers.split(',') if workers else None
     n_workers = len(workers or [''])
     check_whole('task', task, least=0, below=n_workers)
-    if n_workers > 1 and not is_encoded(data):
+    if n_workers > 1 and text.encoded is None:
         raise ValueError('several workers read tokens: encode the text with src/encode_corpus.py')
 
-    sizes = {flag: flags[flag] for flag in ('n_ctx', 'n_embd', 'n_head', 'n_layer')}
-    sizes = {flag: size for flag, size in sizes.items() if size is not None}
-    origin = find_origin(name, models_dir, start, vocabulary, sizes)
-    check_text(origin, data)
-    plan = make_plan(flags, origin.hparams.n_ctx)
-    names = ('start', 'vocabulary', 'validation', 'validation_data')
-    settings = {**plan.values(), **{name: flags[name] for name in names}}
-    settings |= {'data': list(data), 'text': fingerprint(data), 'processes': n_workers}
+    sizes = {name: flags[name] for name in SIZES if flags[name] is not None}
+    origin = find_origin(name, expand(models_dir), start, vocabulary, sizes)
+    if not origin.step:
+        text.check()
+    choices = {name: flags[name] for name in TrainingPlan.names()}
+    plan = TrainingPlan.usual(origin.hparams.n_ctx, from_scratch=start is None, **choices)
+    settings = plan.values() | text.settings()
+    settings |= {'start': start, 'vocabulary': vocabulary, 'processes': n_workers}
     check_setup(origin, settings)
     if origin.step >= steps:
         print(f'{origin.folder}: {origin.step} steps are done already', file=sys.stderr)
         return
 
+    writes = task == 0  # the others write nothing
     with contextlib.ExitStack() as stack:
-        if task == 0:  # the others write nothing
+        if writes:
             stack.enter_context(held(origin.folder))
-        tokens, held_out, token_bytes = open_text(data, origin, validation, validation_data, seed)
-        windows = Windows(tokens, plan.window, seed)
-        if held_out is not None and validate_tokens is not None:
-            held_out = held_out[:validate_tokens]
-        if task == 0:
+        tokens = text.tokens(origin)
+        windows = Windows(tokens.train, plan.window, seed)
+        if writes:
             write_setup(origin, settings)
-        samples = task == 0 and sample_every is not None
-        trainer = start_trainer(stack, origin, plan, settings, workers, task, samples)
-        run = start_run(stack, origin, keep) if task == 0 else None
-        routine = Routine(validate_every, save_every, sample_every, sample_length)
-        loop = TrainingLoop(trainer, run, windows, routine, held_out, token_bytes)
+        shared = settings, origin.hparams, origin.step
+        group = stack.enter_context(meeting(workers, task, shared))
+        samples = writes and sample_every is not None
+        trainer = stack.enter_context(start_trainer(origin, plan, group, samples))
+        run = stack.enter_context(start_run(origin, keep)) if writes else None
+        loop = TrainingLoop(trainer, run, windows, routine, tokens.held_out, tokens.bytes_per_token)
         with command_line.deferred_interrupts() as pressed:
             loop(origin.step + 1, pressed)
-
-
-def start_trainer(stack, origin, plan, settings, workers, task, samples):
-    """Load TensorFlow, meet the other workers and build the training graph.
-
-    stack: what closes it all.  settings: those that must be the same in all workers.
-    """
-    with command_line.quiet(), command_line.no_garbage_collection():
-        command_line.load_cuda_solver()
-        from collective import Group
-        from tf_session import session_config
-        from trainer import Trainer
-
-        group = stack.enter_context(Group(workers, task, session_config(large_products=True)))
-        group.check_same('the settings', repr((settings, origin.hparams, origin.step)))
-        trainer = Trainer(
-            origin.hparams,
-            plan,
-            group,
-            origin.encoder if samples else None,
-            weights=origin.weights,
-            slots=origin.slots,
-            remedy=origin.remedy,
-        )
-    command_line.note_idle_gpu(trainer.on_gpu)
-    return stack.enter_context(trainer)
-
-
-def start_run(stack, origin, keep):
-    from training_run import TrainingRun  # TensorFlow is loaded by now
-
-    return stack.enter_context(TrainingRun(origin.folder, keep, origin.step))
-
-
-def check_routine(flags):
-    """Raise ValueError for flags that cannot be meant; those of the plan are its own to check."""
-    for flag in ('validate_every', 'save_every', 'keep', 'sample_length'):
-        check_whole(flag, flags[flag], least=1)
-    for flag, least in (('sample_every', 1), ('validate_tokens', 2)):
-        if flags[flag] is not None:
-            check_whole(flag, flags[flag], least)
-    check_number('validation', flags['validation'], least=0, below=1)
-
-
-def make_plan(flags, n_ctx):
-    """The plan that flags ask for; those without a value get what is usual."""
-    names = [field.name for field in dataclasses.fields(TrainingPlan)]
-    values = {name: flags[name] for name in names}
-    if values['window'] is None:
-        values['window'] = n_ctx
-    if values['learning_rate'] is None:
-        values['learning_rate'] = (
-            TrainingPlan.learning_rate if flags['start'] else RATE_FROM_SCRATCH
-        )
-    if values['warmup'] is None:
-        check_whole('steps', values['steps'], least=1)
-        values['warmup'] = min(100, values['steps'] // 10)
-    plan = TrainingPlan(**values)
-    if plan.window > n_ctx:
-        raise ValueError(f'a window of {plan.window} tokens exceeds the context of {n_ctx}')
-    return plan
 
 
 if __name__ == '__main__':

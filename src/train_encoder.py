@@ -5,21 +5,21 @@ import contextlib
 import itertools
 import json
 import os
-import shutil
 import signal
 import sys
 import tempfile
 
-import command_line
 from encoder import BOUNDARY, END_OF_TEXT, PATTERN, Encoder, bytes_to_unicode
-from model_files import expand, folder_of
-from settings import check_whole
-from shown_progress import show_progress
-from text_files import find_files, pieces, read_documents
-from training_setup import VOCABULARY
+from loading.model_files import folder_of
+from support import command_line
+from support.checks import check_whole
+from support.documents import find_files, pieces, read_documents
+from support.files import building, expand, place_to_build
+from support.progress import show_progress
+from training.origin import VOCABULARY
 
-N_NOT_MERGED = 256 + 1  # the bytes and <|endoftext|>
-PART_CHARACTERS = 2**14  # tokenizers is half as fast with parts 16 times as long
+N_NOT_MERGED = 256 + 1  # tokens that no merge makes: the bytes and <|endoftext|>
+PART_CHARACTERS = 2**14  # tokenizers gets so many at a time; 16 times as many halve its speed
 
 
 def train_encoder(
@@ -152,15 +152,6 @@ def refuse_to_replace(folder):
             raise ValueError(f'{os.path.join(folder, name)} is there already')
 
 
-def place_to_build(folder):
-    """Return a folder that is there, on the file system where `folder` is or will be."""
-    if os.path.isdir(folder):
-        return folder
-    parent = os.path.dirname(folder)
-    os.makedirs(parent, exist_ok=True)
-    return parent
-
-
 def require_writable(folder):
     """Raise OSError, before the long work, if nothing can be written at its end."""
     with tempfile.TemporaryFile(dir=place_to_build(folder)):
@@ -182,21 +173,11 @@ def ctrl_c_ends_the_process():
 
 def write_vocabulary(folder, ids, merges):
     """Write encoder.json and vocab.bpe in the released format; a new folder appears with both."""
-    building = tempfile.mkdtemp(prefix='.vocabulary-', dir=place_to_build(folder))
-    try:
-        with open(os.path.join(building, 'encoder.json'), 'w', encoding='utf-8') as f:
+    with building(folder) as unfinished:
+        with open(os.path.join(unfinished, 'encoder.json'), 'w', encoding='utf-8') as f:
             json.dump(ids, f)
-        with open(os.path.join(building, 'vocab.bpe'), 'w', encoding='utf-8', newline='\n') as f:
+        with open(os.path.join(unfinished, 'vocab.bpe'), 'w', encoding='utf-8', newline='\n') as f:
             f.write('\n'.join(['#version: 0.2', *map(' '.join, merges), '']))
-        refuse_to_replace(folder)  # another process may have been faster
-        if os.path.isdir(folder):
-            for name in VOCABULARY:
-                os.replace(os.path.join(building, name), os.path.join(folder, name))
-        else:
-            os.chmod(building, 0o755)  # mkdtemp makes folders that only their owner can read
-            os.rename(building, folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)  # gone already where it was renamed
 
 
 if __name__ == '__main__':

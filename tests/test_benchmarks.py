@@ -4,7 +4,8 @@ import os
 import sys
 
 import pytest
-from conftest import ROOT
+
+from helpers.paths import ROOT
 
 sys.path.insert(0, str(ROOT / 'benchmarks'))
 

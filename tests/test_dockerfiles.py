@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+
+from helpers.paths import ROOT
 
 needs_sh = pytest.mark.skipif(os.name == 'nt', reason='the commands of the image are for sh')
 both = pytest.mark.parametrize('dockerfile', ['Dockerfile.cpu', 'Dockerfile.gpu'])

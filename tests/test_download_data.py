@@ -10,12 +10,12 @@ import sys
 import types
 
 import pytest
-from conftest import web_server
-from small_archives import files_below, tarred, zipped
 
-import archive_members
-import download
 import download_data
+from downloads import archives, fetch
+from helpers.paths import SRC
+from helpers.servers import web_server
+from helpers.small_archives import files_below, tarred, zipped
 
 ROOT = pathlib.Path(download_data.__file__).parent
 RAW = b' \n = A = \n' * 40
@@ -126,7 +126,7 @@ def put(path, content):
 def small(tmp_path, monkeypatch):
     small = Small(tmp_path)
     monkeypatch.setattr(download_data, 'MANIFEST', str(small.path))
-    monkeypatch.setattr(download, 'FIRST_WAIT', 0.0)
+    monkeypatch.setattr(fetch, 'FIRST_WAIT', 0.0)
     monkeypatch.setenv('no_proxy', '127.0.0.1')
     return small
 
@@ -352,13 +352,13 @@ def test_what_one_mirror_sent_the_next_one_continues(get, small, web, monkeypatc
     future = 4_000_000_000  # newer than the server's file, or it would count as outdated
     os.utime(small.data / 'ptb' / 'ptb.test.txt.part', (future, future))
     sent = []
-    transfer = download.transfer
+    transfer = fetch.transfer
 
     def watched(session, file, part, offer, bar):
-        sent.append(download.length(part))
+        sent.append(fetch.length(part))
         return transfer(session, file, part, offer, bar)
 
-    monkeypatch.setattr(download, 'transfer', watched)
+    monkeypatch.setattr(fetch, 'transfer', watched)
     assert get('ptb', base=None)[0] == 0
     assert sent == [100, 100]
 
@@ -474,7 +474,7 @@ def test_a_disk_that_fills_while_unpacking(get, small, monkeypatch):
         part.write(b'some')
         raise OSError(errno.ENOSPC, 'No space left on device')
 
-    monkeypatch.setattr(archive_members, 'copy', full)
+    monkeypatch.setattr(archives, 'copy', full)
     status, out, err = get('1bw')
     assert (status, len(err)) == (2, 1)
     assert re.search(r'the disk is full, .*shard not unpacked; .*bw.tar.gz is kept', err[0])
@@ -487,7 +487,7 @@ def test_a_full_disk_does_not_send_the_user_to_the_next_address(get, small, monk
         part.write(b'so')
         raise OSError(errno.ENOSPC, 'No space left on device')
 
-    monkeypatch.setattr(download, 'transfer', full)
+    monkeypatch.setattr(fetch, 'transfer', full)
     status, out, err = get('ptb')
     assert status == 2
     assert 'the disk is full' in err[-1] and 'next address' not in ''.join(err)
@@ -495,14 +495,16 @@ def test_a_full_disk_does_not_send_the_user_to_the_next_address(get, small, monk
 
 SLOW_UNPACKING = """
 import sys, time
-sys.path[:0] = [{root!r}, {src!r}]
-import archive_members, command_line, download_data
+sys.path.insert(0, {src!r})
+import download_data
+from downloads import archives
+from support import command_line
 download_data.MANIFEST = {manifest!r}
-archive_members.DISK_BLOCK = 100
-def slow(fd, fsync=archive_members.os.fsync):
+archives.DISK_BLOCK = 100
+def slow(fd, fsync=archives.os.fsync):
     print('written', flush=True)
     time.sleep(60)
-archive_members.os.fsync = slow
+archives.os.fsync = slow
 command_line.run(download_data.download_data, ['1bw', '--data_dir', {data!r}])
 """
 
@@ -510,9 +512,7 @@ command_line.run(download_data.download_data, ['1bw', '--data_dir', {data!r}])
 def test_a_kill_leaves_nothing_half(get, small):
     get('1bw')
     (small.data / '1bw' / 'shard').unlink()
-    code = SLOW_UNPACKING.format(
-        root=str(ROOT), src=str(ROOT / 'src'), manifest=str(small.path), data=str(small.data)
-    )
+    code = SLOW_UNPACKING.format(src=str(SRC), manifest=str(small.path), data=str(small.data))
     with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE) as process:
         while b'written' not in process.stdout.readline():
             assert process.poll() is None
@@ -527,7 +527,7 @@ def test_a_kill_leaves_nothing_half(get, small):
 def test_two_processes_do_not_unpack_the_same_file(get, small):
     get('1bw')
     (small.data / '1bw' / 'shard').unlink()
-    with download.exclusive(str(small.data / '1bw' / 'shard.part')) as part:
+    with fetch.exclusive(str(small.data / '1bw' / 'shard.part')) as part:
         part.write(b'theirs')
         status, out, err = get('1bw')
         assert (status, len(err)) == (2, 1) and 'is in use' in err[0]
@@ -538,12 +538,12 @@ def test_two_processes_do_not_unpack_the_same_file(get, small):
 
 
 def test_the_script_and_its_manifest(run_script, tmp_path):
-    result = run_script('download_data.py', 'all', '--verify', cwd=tmp_path)
+    result = run_script('src/download_data.py', 'all', '--verify', cwd=tmp_path)
     assert (result.returncode, result.stderr) == (1, '')
     lines = result.stdout.splitlines()
     assert len(lines) == 14 and all(line.startswith('missing ') for line in lines)
     assert f'missing {os.path.join("data", "lambada", "lambada_test.jsonl")}' in lines
-    result = run_script('download_data.py', cwd=tmp_path)
+    result = run_script('src/download_data.py', cwd=tmp_path)
     assert result.returncode == 2
     assert result.stderr.startswith('error: name at least one task, or all: lambada (1.8 MB), ')
     assert len(result.stderr.splitlines()) == 1
@@ -551,7 +551,7 @@ def test_the_script_and_its_manifest(run_script, tmp_path):
 
 
 def real_manifest():
-    with open(ROOT / 'src' / 'evaluation_files.json', encoding='utf-8') as f:
+    with open(SRC / 'evaluation' / 'evaluation_files.json', encoding='utf-8') as f:
         return json.load(f)
 
 

@@ -10,11 +10,11 @@ import sys
 import types
 
 import pytest
-from conftest import web_server
 
-import command_line
-import download
 import download_model
+from downloads import fetch
+from helpers.servers import web_server
+from support import command_line
 
 ROOT = pathlib.Path(download_model.__file__).parent
 HPARAMS = {'n_vocab': 97, 'n_ctx': 32, 'n_embd': 24, 'n_head': 3, 'n_layer': 3}
@@ -63,7 +63,7 @@ def manifest(tmp_path, monkeypatch):
     path = tmp_path / 'manifest.json'
     path.write_text(json.dumps(MANIFEST), encoding='utf-8')
     monkeypatch.setattr(download_model, 'MANIFEST', str(path))
-    monkeypatch.setattr(download, 'FIRST_WAIT', 0.0)
+    monkeypatch.setattr(fetch, 'FIRST_WAIT', 0.0)
     monkeypatch.setenv('no_proxy', '127.0.0.1')
     return path
 

@@ -1,7 +1,7 @@
+import inspect
 import json
 import math
 import os
-import pathlib
 import re
 import subprocess
 import sys
@@ -11,8 +11,10 @@ import pytest
 
 from encoder import get_encoder
 from generate_unconditional_samples import sample_model
+from helpers.paths import ROOT
+from support.settings import SAMPLING
 
-SCRIPT = pathlib.Path(__file__).parent.parent / 'src' / 'generate_unconditional_samples.py'
+SCRIPT = ROOT / 'src' / 'generate_unconditional_samples.py'
 ASCII_ONLY = {'LC_ALL': 'C', 'PYTHONIOENCODING': 'ascii', 'PYTHONUTF8': '0'}
 N_CTX = 64  # of the model called `bytes`
 
@@ -57,7 +59,7 @@ def test_samples_are_counted_exactly_and_do_not_depend_on_the_batch_size(call, f
 def test_steps_are_compiled_when_asked_or_when_it_pays_and_samples_stay(
     call, fast_start, flags, monkeypatch, tmp_path
 ):
-    import engine
+    from generation import engine
 
     def interrupted(*_):
         raise KeyboardInterrupt
@@ -105,6 +107,7 @@ def test_a_record_holds_the_sample_and_what_it_takes_to_make_it_again(
 ):
     path = tmp_path / 'out.jsonl'
     knobs = ('--nsamples', 3, '--length', 20, '--temperature', 0.9, '--top_k', 200, '--top_p', 0.99)
+    knobs += ('--min_p', 0.001, '--repetition_penalty', 1.1)
     assert call(sample_model, *flags, *knobs, '--output', path) == (0, '', '')
     encoder = get_encoder('bytes', str(flags[-1]))
     first, *others = records_of(path)
@@ -114,6 +117,9 @@ def test_a_record_holds_the_sample_and_what_it_takes_to_make_it_again(
         'temperature': 0.9,
         'top_k': 200,
         'top_p': 0.99,
+        'min_p': 0.001,
+        'typical_p': 1,
+        'repetition_penalty': 1.1,
         'stop_at_end': False,
     }
     for record in (first, *others):
@@ -193,7 +199,7 @@ def test_a_finished_file_is_left_alone_without_tensorflow(
     common = (*flags, '--length', 5, '--output', path)
     call(sample_model, *common, '--nsamples', 3)
     before = path.read_bytes()
-    monkeypatch.setitem(sys.modules, 'engine', None)
+    monkeypatch.setitem(sys.modules, 'generation.engine', None)
     for nsamples in (2, 3):
         answer = call(sample_model, *common, '--nsamples', nsamples)
         assert answer == (0, '', f'{path} holds 3 samples already\n')
@@ -201,7 +207,7 @@ def test_a_finished_file_is_left_alone_without_tensorflow(
 
 
 def test_control_c_keeps_what_is_written(call, fast_start, flags, tmp_path, monkeypatch):
-    import engine
+    from generation import engine
 
     path = tmp_path / 'out.jsonl'
     common = (*flags, '--seed', 3, '--length', 5, '--output')
@@ -241,6 +247,9 @@ def test_control_c_keeps_what_is_written(call, fast_start, flags, tmp_path, monk
         (['--top_k', '[40]'], 'top_k must be'),
         (['--top_p', 0], 'top_p must be'),
         (['--top_p', 'nan'], 'top_p must be'),
+        (['--min_p', 2], 'min_p must be'),
+        (['--typical_p', 0], 'typical_p must be'),
+        (['--repetition-penalty', 0], 'repetition_penalty must be'),
         (['--seed', '1e3'], 'seed must be'),
         (['--stop_at_end=yes'], 'stop_at_end must be'),
         (['--xla=yes'], "xla must be True or False, not 'yes'"),
@@ -276,7 +285,7 @@ def test_samples_made_otherwise_are_not_continued(call, fast_start, flags, tmp_p
     common = (*flags, '--output', path, '--length', 5)
     call(sample_model, *common, '--nsamples', 1)
     before = path.read_bytes()
-    monkeypatch.setitem(sys.modules, 'engine', None)
+    monkeypatch.setitem(sys.modules, 'generation.engine', None)
     status, _, errors = call(sample_model, *common, '--nsamples', 2, '--temperature', 0.5)
     assert status == 2 and path.read_bytes() == before
     assert errors.startswith(f'error: {path} was made with temperature=1, not 0.5: repeat its')
@@ -284,7 +293,7 @@ def test_samples_made_otherwise_are_not_continued(call, fast_start, flags, tmp_p
 
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs /dev/full')
 def test_a_full_disk_is_one_line(call, fast_start, flags, tmp_path, monkeypatch):
-    import sample_file
+    from generation import sample_file
 
     class FullDisk(sample_file.SampleFile):
         def __init__(self, *arguments):
@@ -307,8 +316,10 @@ def test_without_a_download_the_default_run_says_how_to_get_one(call, no_tensorf
 def test_help_names_every_flag(call, no_tensorflow):
     status, output, errors = call(sample_model, '--', '--help')
     assert (status, errors) == (0, '')
-    for name in sample_model.__code__.co_varnames[: sample_model.__code__.co_argcount]:
+    for name in inspect.signature(sample_model).parameters:
         assert f'--{name}=' in output
+    for field in SAMPLING.values():
+        assert field.metadata['help'][-30:] in ' '.join(output.split())
 
 
 # In a process of its own

@@ -1,7 +1,7 @@
 import builtins
+import inspect
 import io
 import os
-import pathlib
 import re
 import select
 import signal
@@ -13,10 +13,12 @@ import types
 import numpy as np
 import pytest
 
-from command_line import deferred_interrupts
+from helpers.paths import ROOT
 from interactive_conditional_samples import interact_model
+from support.command_line import deferred_interrupts
+from support.settings import SAMPLING
 
-SCRIPT = pathlib.Path(__file__).parent.parent / 'src' / 'interactive_conditional_samples.py'
+SCRIPT = ROOT / 'src' / 'interactive_conditional_samples.py'
 RULE = '=' * 80
 ASCII_ONLY = {'LC_ALL': 'C', 'PYTHONIOENCODING': 'ascii', 'PYTHONUTF8': '0'}
 
@@ -110,13 +112,10 @@ class Parrot:
         progress(len(prompts))
         return [self.answer(prompt, first_sample + i) for i, prompt in enumerate(prompts)]
 
-    def before_end(self, tokens, settings):
-        return tokens
-
 
 @pytest.fixture
 def parrot(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'engine', types.SimpleNamespace(Engine=Parrot))
+    monkeypatch.setitem(sys.modules, 'generation.engine', types.SimpleNamespace(Engine=Parrot))
     monkeypatch.setattr(Parrot, 'interrupted_at', None)
     return Parrot
 
@@ -382,8 +381,10 @@ def test_without_a_download_the_default_run_says_how_to_get_one(call, no_tensorf
 def test_help_names_every_flag(call, no_tensorflow):
     status, output, errors = call(interact_model, '--', '--help')
     assert (status, errors) == (0, '')
-    for name in interact_model.__code__.co_varnames[: interact_model.__code__.co_argcount]:
+    for name in inspect.signature(interact_model).parameters:
         assert f'--{name}=' in output
+    for field in SAMPLING.values():
+        assert field.metadata['help'][-30:] in ' '.join(output.split())
 
 
 # With the engine

@@ -1,6 +1,7 @@
 """The harness on local tasks. Without lm-eval all but the first tests are skipped."""
 
 import contextlib
+import inspect
 import json
 import math
 import os
@@ -8,13 +9,12 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
-import hf_gpt2
 import numpy as np
-import numpy_gpt2
 import pytest
-from conftest import ROOT
 
-from settings import Settings
+from helpers import hf_gpt2, numpy_gpt2
+from helpers.paths import ROOT
+from support.settings import Settings
 
 SCRIPT = ROOT / 'src' / 'lm_eval_model.py'
 DEMO = ROOT / 'models' / 'demo'
@@ -285,7 +285,7 @@ def test_what_amounts_to_greedy_decoding_is_greedy(demo, keywords):
     'keywords, message',
     [
         ({'num_beams': 4}, 'generation with num_beams is not supported'),
-        ({'repetition_penalty': 1.2, 'n': 2}, 'generation with n, repetition_penalty is not'),
+        ({'length_penalty': 1.2, 'n': 2}, 'generation with length_penalty, n is not'),
         ({'max_gen_toks': 256}, 'max_gen_toks=256 leaves no room for a prompt in the context of'),
         ({'do_sample': True, 'temperature': -1}, 'temperature must be a number from 0'),
         ({'top_k': 2.5}, 'top_k must be a whole number'),
@@ -298,6 +298,22 @@ def test_what_cannot_be_done_is_refused_before_anything_runs(demo, monkeypatch, 
         demo.generate_until(requests, disable_tqdm=True)
 
 
+def test_all_sampling_parameters_are_known(demo):
+    keywords = {'repetition_penalty': 5.0, 'min_p': 0.1, 'typical_p': 0.9, 'top_k': 9, 'top_p': 0.9}
+    settings, _ = demo._plan({'until': [], 'do_sample': True, 'temperature': 0.8} | keywords)
+    assert settings.sampling() == {'temperature': 0.8} | keywords
+    plain = demo.tok_encode(greedy(demo, 'The people of the'))
+    penalized = demo.tok_encode(
+        greedy(demo, 'The people of the', repetition_penalty=5.0, do_sample=False)
+    )
+    assert len(set(penalized)) / len(penalized) > len(set(plain)) / len(plain)
+
+
+def test_help_shows_the_arguments(module):
+    shown = str(inspect.signature(module.TensorFlowGPT2))
+    assert shown.startswith("(model_name='124M', models_dir='models', dtype='float32'")
+
+
 def test_a_small_context_leaves_room_for_prompts_where_a_task_names_no_length(demo):
     assert demo.max_gen_toks == 128
     assert len(demo.generate_until(requests_of((LONG, {'until': ['.']})))) == 1
@@ -306,8 +322,8 @@ def test_a_small_context_leaves_room_for_prompts_where_a_task_names_no_length(de
 class Dictation:
     """An engine that says given tokens, so many at a time, and counts what it was asked for."""
 
-    def __init__(self, rows, at_a_time, end=None):
-        self.rows, self.at_a_time, self.end, self.said = np.array(rows), at_a_time, end, 0
+    def __init__(self, rows, at_a_time):
+        self.rows, self.at_a_time, self.said = np.array(rows), at_a_time, 0
 
     def stream(self, prompts, settings, first_sample):
         self.prompts = prompts
@@ -315,10 +331,6 @@ class Dictation:
             new = self.rows[:, start : start + self.at_a_time]
             self.said += new.shape[1]
             yield new
-
-    def before_end(self, tokens, settings):
-        ended = settings.stop_at_end and self.end in tokens
-        return tokens[: tokens.index(self.end)] if ended else tokens
 
 
 def test_the_end_of_a_long_prompt_and_the_new_tokens_fill_the_context(demo, monkeypatch, caplog):
@@ -364,7 +376,7 @@ def test_bytes_that_are_no_character_are_marked(demo, monkeypatch):
 def test_generation_ends_as_soon_as_all_rows_have_stopped(demo, monkeypatch):
     a, b, stop = (demo.tok_encode(text)[0] for text in ('a', 'b', '.'))
     end = demo.eot_token_id
-    engine = Dictation([[a, stop, b, b, b, b], [b, b, b, end, end, end]], 1, end)
+    engine = Dictation([[a, stop, b, b, b, b], [b, b, b, end, end, end]], 1)
     monkeypatch.setattr(demo, '_engine', lambda: engine)
     plan = Settings(length=6, stop_at_end=True), ['.']
     assert demo._continue(['x', 'y'], *plan, first_sample=0) == ['a', 'bbb']
@@ -375,7 +387,7 @@ def test_generation_ends_as_soon_as_all_rows_have_stopped(demo, monkeypatch):
 def test_a_text_ends_before_the_end_token_whatever_the_task_says(demo, monkeypatch, until):
     """Its name is no part of the text, though it has an e in it."""
     a, b = tokens_of_bytes(demo, b'ab')
-    engine = Dictation([[a, b, demo.eot_token_id, a, a]], 1, demo.eot_token_id)
+    engine = Dictation([[a, b, demo.eot_token_id, a, a]], 1)
     monkeypatch.setattr(demo, '_engine', lambda: engine)
     assert greedy(demo, 'The', until=until) == 'ab'
     assert engine.said == 3
@@ -469,15 +481,17 @@ def test_the_bar_is_shown_to_terminals_and_only_if_wanted(module, monkeypatch):
 def test_what_is_started_is_what_was_asked_for(module, monkeypatch):
     started = []
 
-    def start(*model):
-        started.append(model)
+    def start(*model, **more):
+        started.append((*model, more))
         return SimpleNamespace(close=lambda: None)
 
-    monkeypatch.setattr(module.command_line, 'start_scorer', start)
-    monkeypatch.setattr(module.command_line, 'start_engine', start)
+    monkeypatch.setattr(module, 'start_scorer', start)
+    monkeypatch.setattr(module, 'start_engine', start)
     model = module.TensorFlowGPT2('demo', ROOT / 'models', dtype='int8')
     assert model._scorer() is not model._engine()
-    assert started == [('demo', str(ROOT / 'models'), model.encoder, 'int8')] * 2
+    assert (
+        started == [('demo', str(ROOT / 'models'), {'encoder': model.encoder, 'dtype': 'int8'})] * 2
+    )
     assert model.get_model_info()['model_dtype'] == 'int8'
     assert model.tokenizer_name == 'demo'  # a part of the harness's keys for what it caches
 

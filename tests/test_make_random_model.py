@@ -24,8 +24,8 @@ def make(call, tmp_path, gpt2_vocabulary):
 
 
 def test_the_model_can_be_used_at_once(make, tmp_path):
-    from engine import Engine
-    from settings import Settings
+    from generation.engine import Engine
+    from support.settings import Settings
 
     folder = tmp_path / 'models' / 'new'
     assert make('new') == (0, f'wrote {folder}\n', '')

@@ -1,13 +1,12 @@
 import json
 
-import hf_gpt2
 import numpy as np
-import numpy_gpt2
 import pytest
 import tensorflow.compat.v1 as tf
-from conftest import TESTDATA
 
 import model
+from helpers import hf_gpt2, numpy_gpt2
+from helpers.paths import TESTDATA
 from hparams import HParams
 
 

@@ -1,11 +1,12 @@
 import numpy as np
-import numpy_gpt2
 import pytest
 import tensorflow.compat.v1 as tf
-from conftest import REFERENCE, check_cache_is_not_copied
 
 import model
 import sample
+from helpers import numpy_gpt2
+from helpers.graphs import check_cache_is_not_copied
+from helpers.paths import REFERENCE
 from hparams import HParams
 
 
@@ -140,6 +141,109 @@ def test_top_p_of_1_changes_nothing():
         np.testing.assert_array_equal(evaluate(sample.top_p_logits(tf.constant(logits), 1)), logits)
 
 
+def by_token(logits, kept):
+    """What the definition of a truncation keeps of each row, which it is told in float64."""
+    return np.array([kept(numpy_gpt2.softmax(row.astype(np.float64))) for row in logits])
+
+
+def at_least(p):
+    return lambda row: row >= p * row.max()
+
+
+def typical(p):
+    """The definition of Meister et al.: nearest to the entropy first, until the mass reaches p."""
+
+    def kept(row):
+        distance = abs(-np.log(row) + (row * np.log(row)).sum())
+        mass, mask = 0.0, np.zeros(row.shape, bool)
+        for token in np.argsort(distance):
+            mask[token] = True
+            mass += row[token]
+            if mass >= p:
+                break
+        return mask
+
+    return kept
+
+
+@pytest.mark.parametrize('truncation, kept', [('min_p', at_least), ('typical_p', typical)])
+@pytest.mark.parametrize('p', [0.01, 0.3, 0.9, 0.999])
+def test_min_p_and_typical_p_keep_what_their_definitions_say(truncation, kept, p):
+    logits = np.random.default_rng(1).normal(0, 3, [4, 200]).astype(np.float32)
+    with tf.Graph().as_default(), tf.Session() as session:
+        fed = tf.placeholder(tf.float32, [])
+        function = getattr(sample, f'{truncation}_logits')
+        out = session.run(function(tf.constant(logits), fed), {fed: p})
+    np.testing.assert_array_equal(out > -1e9, by_token(logits, kept(p)))
+    np.testing.assert_array_equal(out[out > -1e9], logits[out > -1e9])
+
+
+def test_min_p_of_0_and_typical_p_of_1_change_nothing():
+    logits = np.array([[0, -50, -1e6]], np.float32)
+    with tf.Graph().as_default():
+        outs = (
+            sample.min_p_logits(tf.constant(logits), 0),
+            sample.typical_p_logits(tf.constant(logits), 1),
+        )
+        for out in evaluate(outs):
+            np.testing.assert_array_equal(out, logits)
+
+
+def test_typical_p_may_drop_the_most_likely_token_but_keeps_one_of_those_left():
+    """Tokens that an earlier truncation took away stay away."""
+    lowest = np.finfo(np.float32).min
+    logits = np.log(np.array([[0.6, 0.2, 0.1, 0.1]], np.float32))
+    with tf.Graph().as_default():
+        out = evaluate(sample.typical_p_logits(tf.constant(logits), 0.1))
+        truncated = sample.top_k_logits(tf.constant(logits), 2)
+        both = evaluate(sample.typical_p_logits(truncated, 0.999))
+    assert (out > lowest).tolist() == [[False, True, False, False]]
+    assert (both > lowest).tolist() == [[True, True, False, False]]
+
+
+def test_the_repetition_penalty_is_that_of_the_paper():
+    logits = np.array([[2, -2, 0.5, 0], [1, 2, -3, 4]], np.float32)
+    seen = np.array([[1, 1, 0, 1], [0, 0, 1, 1]], bool)
+    with tf.Graph().as_default(), tf.Session() as session:
+        penalty = tf.placeholder(tf.float32, [])
+        out = sample.penalize_repetition(tf.constant(logits), tf.constant(seen), penalty)
+        values = [session.run(out, {penalty: n}) for n in (2, 0.5)]
+        nothing = tf.placeholder_with_default(np.zeros([2, 0], bool), [None, None])
+        nobody = sample.penalize_repetition(tf.constant(logits), nothing, 1)
+        np.testing.assert_array_equal(session.run(nobody), logits)
+    np.testing.assert_array_equal(values[0], [[1, -4, 0.5, 0], [1, 2, -6, 2]])
+    np.testing.assert_array_equal(values[1], [[4, -1, 0.5, 0], [1, 2, -1.5, 8]])
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize('value', [0.02, 0.5, 0.95])
+def test_samplers_do_what_those_of_transformers_do(value):
+    import torch
+    from transformers.generation import logits_process as theirs
+
+    rng = np.random.default_rng(3)
+    logits = rng.normal(0, 4, [8, 5000]).astype(np.float32)
+    tokens = rng.integers(0, 5000, [8, 300])
+    seen = np.zeros(logits.shape, bool)
+    np.put_along_axis(seen, tokens, True, axis=1)
+    with tf.Graph().as_default():
+        x = tf.constant(logits)
+        alone = {
+            theirs.MinPLogitsWarper(value): sample.min_p_logits(x, value),
+            theirs.TypicalLogitsWarper(value): sample.typical_p_logits(x, value),
+            theirs.RepetitionPenaltyLogitsProcessor(value + 1): sample.penalize_repetition(
+                x, seen, value + 1
+            ),
+            theirs.TopKLogitsWarper(40): sample.top_k_logits(x, 40),
+            theirs.TopPLogitsWarper(value): sample.top_p_logits(x, value),
+        }
+        ours = evaluate(list(alone.values()))
+    for processor, out in zip(alone, ours, strict=True):
+        other = processor(torch.tensor(tokens), torch.tensor(logits)).numpy()
+        np.testing.assert_array_equal(out > -1e30, other > -1e30, err_msg=str(processor))
+        np.testing.assert_allclose(out[out > -1e30], other[other > -1e30], rtol=1e-6)
+
+
 # Random numbers
 
 
@@ -171,16 +275,28 @@ def test_noise_is_gumbel_distributed():
     assert np.abs(np.exp(-np.exp(-values)) - empirical).max() < 0.006
 
 
-@pytest.mark.parametrize('knobs', [{}, {'top_k': 3}, {'top_p': 0.9}, {'top_k': 3, 'top_p': 0.5}])
-def test_no_numbers_give_the_same_token_always_and_leave_other_rows_alone(knobs):
+@pytest.mark.parametrize(
+    'parameters',
+    [
+        {},
+        {'top_k': 3},
+        {'top_p': 0.9},
+        {'top_k': 3, 'top_p': 0.5},
+        {'min_p': 0.1},
+        {'typical_p': 0.9},
+    ],
+)
+def test_no_numbers_give_the_same_token_always_and_leave_other_rows_alone(parameters):
     """Not words that look as if a model had chosen them."""
     logits = np.random.default_rng(0).normal(0, 3, [2, 600]).astype(np.float32)
     logits[0] = np.nan
     with tf.Graph().as_default(), tf.Session() as session:
         step = tf.placeholder(tf.int32, [])
-        tokens = sample.next_token(tf.constant(logits), sample.Knobs(**knobs), step)
+        tokens = sample.next_token(
+            tf.constant(logits), sample.SamplingParameters(**parameters), step
+        )
         alone = sample.next_token(
-            tf.constant(logits[1:]), sample.Knobs(first_sample=1, **knobs), step
+            tf.constant(logits[1:]), sample.SamplingParameters(first_sample=1, **parameters), step
         )
         answers = [session.run([tokens, alone], {step: n}) for n in range(20)]
     assert len({both[0] for both, _ in answers}) == 1
@@ -200,9 +316,9 @@ def drawn(logits, temperature, seed, number, step):
 
 def test_a_block_is_drawn_and_then_a_token_of_it():
     logits = np.random.default_rng(2).normal(0, 2, [50, 600])
-    knobs = sample.Knobs(temperature=0.8, seed=9, first_sample=4)
+    parameters = sample.SamplingParameters(temperature=0.8, seed=9, first_sample=4)
     with tf.Graph().as_default():
-        tokens = evaluate(sample.next_token(tf.constant(logits, tf.float32), knobs, 7))
+        tokens = evaluate(sample.next_token(tf.constant(logits, tf.float32), parameters, 7))
     assert tokens.tolist() == [
         drawn(row, 0.8, seed=9, number=4 + i, step=7) for i, row in enumerate(logits)
     ]
@@ -217,14 +333,14 @@ def test_tokens_of_all_blocks_are_drawn_with_their_probability():
     expected = numpy_gpt2.softmax(logits)[0]
     with tf.Graph().as_default():
         tiled = tf.tile(tf.constant(logits, tf.float32), [n, 1])
-        tokens = evaluate(sample.next_token(tiled, sample.Knobs(seed=1), 0))
+        tokens = evaluate(sample.next_token(tiled, sample.SamplingParameters(seed=1), 0))
     frequency = np.bincount(tokens, minlength=n_vocab) / n
     bound = 5 * np.sqrt(expected * (1 - expected) / n) + 1 / n  # 5 standard deviations
     assert (abs(frequency - expected) < bound).all()
 
 
 @pytest.mark.parametrize(
-    'knobs,expected',
+    'parameters,expected',
     [
         ({}, [0.5, 0.25, 0.15, 0.1]),
         ({'temperature': 0.5}, [0.7246, 0.1812, 0.0652, 0.029]),
@@ -232,13 +348,19 @@ def test_tokens_of_all_blocks_are_drawn_with_their_probability():
         ({'top_p': 0.6}, [2 / 3, 1 / 3, 0, 0]),
         ({'temperature': 0}, [1, 0, 0, 0]),
         ({'temperature': 0, 'top_k': 3, 'top_p': 0.5}, [1, 0, 0, 0]),
+        ({'min_p': 0.25}, [5 / 9, 2.5 / 9, 1.5 / 9, 0]),
+        ({'typical_p': 0.2}, [0, 1, 0, 0]),
+        # Each on what the one before it has left.
+        ({'top_p': 0.7, 'min_p': 0.5, 'typical_p': 0.4}, [1, 0, 0, 0]),
     ],
 )
-def test_tokens_are_drawn_with_their_probability(knobs, expected):
+def test_tokens_are_drawn_with_their_probability(parameters, expected):
     n = 40000
     logits = np.log(np.tile([[0.5, 0.25, 0.15, 0.1]], [n, 1])).astype(np.float32)
     with tf.Graph().as_default():
-        tokens = evaluate(sample.next_token(tf.constant(logits), sample.Knobs(**knobs), 0))
+        tokens = evaluate(
+            sample.next_token(tf.constant(logits), sample.SamplingParameters(**parameters), 0)
+        )
     frequency = np.bincount(tokens, minlength=4) / n
     np.testing.assert_allclose(frequency, expected, rtol=0, atol=0.012)  # 5 standard deviations
     assert set(np.flatnonzero(frequency)) <= set(np.flatnonzero(expected))
@@ -251,8 +373,8 @@ def test_greedy_continuations_are_those_of_2019(reference):
     golden = reference.golden
     P, total = int(golden['P']), golden['greedy'].shape[1]
     sequence = Micro(reference)
-    for knobs in ({'top_k': 1}, {'temperature': 0}):
-        out = sequence(context=golden['tokens'][:, :P], length=total - P, **knobs)
+    for parameters in ({'top_k': 1}, {'temperature': 0}):
+        out = sequence(context=golden['tokens'][:, :P], length=total - P, **parameters)
         np.testing.assert_array_equal(out, golden['greedy'])
 
 
@@ -267,6 +389,34 @@ def test_the_loop_equals_sampling_with_a_whole_forward_pass_a_token(sequence, mi
             logits = numpy_gpt2.logits(weights, text, sequence.hparams.n_head)[-1]
             text.append(drawn(logits, 0.7, seed=11, number=3 + row, step=step))
         np.testing.assert_array_equal(out[row], text)
+
+
+def test_tokens_of_prompts_are_seen_but_not_what_fills_their_left():
+    with tf.Graph().as_default():
+        context, padding = tf.constant([[0, 0, 3, 5], [1, 2, 2, 0]]), tf.constant([2, 0])
+        seen, off = evaluate([sample.seen_tokens(context, padding, 7, p) for p in (1.5, 1)])
+    assert [np.flatnonzero(row).tolist() for row in seen] == [[3, 5], [0, 1, 2]]
+    assert off.shape == (2, 0)
+
+
+def test_the_penalty_is_for_tokens_of_the_prompt_and_of_the_sample(sequence, micro):
+    """The loop, greedily and with padding, against NumPy."""
+    weights = numpy_gpt2.load_weights(micro.folder / 'model.ckpt')
+    lengths, length, penalty = [4, 2], 9, 1.5
+    context = sequence.tokens[:2, :4]
+    arguments = dict(context=context, prompt_lengths=lengths, length=length, temperature=0)
+    out = sequence(**arguments, repetition_penalty=penalty)
+    for row, n in enumerate(lengths):
+        text = list(context[row, 4 - n :])
+        for _ in range(length):
+            logits = numpy_gpt2.logits(weights, text, sequence.hparams.n_head)[-1]
+            seen = list(set(text))
+            logits[seen] = np.where(
+                logits[seen] < 0, logits[seen] * penalty, logits[seen] / penalty
+            )
+            text.append(int(np.argmax(logits)))
+        np.testing.assert_array_equal(out[row, 4:], text[n:])
+    assert (out != sequence(**arguments)).any()
 
 
 def test_a_text_may_fill_the_context_and_one_token_more(sequence):
@@ -292,6 +442,9 @@ def test_fed_sizes_that_do_not_fit_are_refused_when_run(sequence):
         {'top_k': -1},
         {'top_p': 0},
         {'top_p': 1.5},
+        {'min_p': -1},
+        {'typical_p': 0},
+        {'repetition_penalty': 0},
         {'seed': 1.7},
     ],
 )
@@ -329,7 +482,9 @@ def test_prompt_lengths_outside_the_prompts_are_refused(sequence, lengths):
 
 def test_everything_can_be_fed(sequence):
     prompt = sequence.tokens[:2, :4]
-    expected = sequence(context=prompt, length=7, temperature=0.8, top_k=9, top_p=0.8, seed=4)
+    more = {'min_p': 0.01, 'typical_p': 0.99, 'repetition_penalty': 1.2}
+    parameters = dict(temperature=0.8, top_k=9, top_p=0.8, seed=4)
+    expected = sequence(context=prompt, length=7, **parameters, **more)
     feed = {
         (tf.int32, (None, None), 'context'): prompt,
         (tf.int32, (), 'length'): 7,
@@ -337,7 +492,7 @@ def test_everything_can_be_fed(sequence):
         (tf.int32, (), 'top_k'): 9,
         (tf.float32, (), 'top_p'): 0.8,
         (tf.int64, (), 'seed'): 4,
-    }
+    } | {(tf.float32, (), name): value for name, value in more.items()}
     names = {name: name for _, _, name in feed}
     np.testing.assert_array_equal(sequence(feed, **names), expected)
 
@@ -384,11 +539,11 @@ def test_prompts_of_different_lengths_give_what_they_give_alone(sequence):
     context = np.full([4, 8], -1)  # any filler must do
     for row, n in enumerate(lengths):
         context[row, 8 - n :] = sequence.tokens[row % 3, :n]
-    for knobs in ({'temperature': 0}, {'seed': 2}):
-        batched = sequence(context=context, prompt_lengths=lengths, length=10, **knobs)
+    for parameters in ({'temperature': 0}, {'seed': 2}):
+        batched = sequence(context=context, prompt_lengths=lengths, length=10, **parameters)
         for row, n in enumerate(lengths):
             alone = sequence(
-                context=context[row : row + 1, 8 - n :], length=10, first_sample=row, **knobs
+                context=context[row : row + 1, 8 - n :], length=10, first_sample=row, **parameters
             )
             np.testing.assert_array_equal(batched[row, 8:], alone[0, n:])
 
@@ -412,14 +567,14 @@ class CountingModel:
     def __init__(self):
         self.calls = 0
 
-    def model(self, hparams, X, past, layer, reuse, positions, last_only):
+    def model(self, hparams, X, memories, reuse, positions, last_only):
         def count():
             self.calls += 1
             return np.int32(0)
 
-        for memory in past:
+        for memory in memories:
             state = tf.zeros([tf.shape(X)[0], hparams.n_head, tf.shape(X)[1], 2])
-            memory(state, state, state)
+            memory.attend(state, state, state, positions)
         with tf.control_dependencies([tf.py_func(count, [], tf.int32)]):
             logits = 100 * tf.one_hot(X[:, -1:] + 1, hparams.n_vocab)
         return {'logits': logits}
@@ -457,15 +612,13 @@ def test_decoding_in_pieces_equals_decoding_at_once(sequence):
     """The state that decode returns is all that the next call needs."""
     with tf.Graph().as_default(), tf.Session() as session:
         context, padding = tf.constant(sequence.tokens[:2, :5]), tf.constant([0, 2])
-        knobs = sample.Knobs(temperature=1.0, seed=8)
-        whole, _ = sample.decode(
-            sequence.hparams, sample.start(sequence.hparams, context, padding, 20), 12, knobs
-        )
-        state = sample.start(sequence.hparams, context, padding, 20)
+        parameters = sample.SamplingParameters(temperature=1.0, seed=8, repetition_penalty=1.3)
+        state = sample.start(sequence.hparams, context, padding, 20, parameters.repetition_penalty)
+        whole, _ = sample.decode(sequence.hparams, state, 12, parameters)
         pieces = []
         for n in (1, 4, 7):
             with tf.control_dependencies(pieces):
-                piece, state = sample.decode(sequence.hparams, state, n, knobs)
+                piece, state = sample.decode(sequence.hparams, state, n, parameters)
             pieces.append(piece)
         tf.train.Saver(tf.trainable_variables()).restore(session, sequence.path)
         whole, pieces = session.run([whole, pieces])

@@ -1,18 +1,15 @@
 import json
 import math
-import os
 import shutil
 import sys
 
 import numpy as np
 import pytest
-from conftest import byte_encoder, write_lines
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import score as script
-from scored_windows import Scores
-from scorer import Scorer
+from fast import DTYPES
+from helpers.texts import write_lines
+from scoring.scorer import Scorer
 
 TEXT = 'Fellow citizens — of the naïve 日本 Senate,\r\n\r\nI have the honor to report: ' * 9
 LABELS = [
@@ -39,7 +36,7 @@ def scorer(models_dir):
 def run(call, models_dir, scorer, monkeypatch):
     """Run the script in this process, on a scorer that is there: (*arguments) -> as `call` does."""
     monkeypatch.setattr(scorer, 'close', lambda: None)
-    monkeypatch.setattr(script.command_line, 'start_scorer', lambda *model, **more: scorer)
+    monkeypatch.setattr(script, 'start_scorer', lambda *model, **more: scorer)
     flags = ['--model_name', 'demo', '--models_dir', models_dir]
     return lambda *arguments: call(script.score, *arguments, *flags)
 
@@ -92,15 +89,11 @@ def test_standard_input_is_a_document_like_another(run_script, file, run):
 
 
 def test_each_of_several_documents_has_a_line_and_all_have_one_sum(run, file, tmp_path):
-    lines = write_lines(tmp_path / 'more.jsonl', ['One.', '', 'And another one.', ' \n'])
-    status, out, _ = run(lines, file)
+    lines = write_lines(tmp_path / 'more.jsonl', ['One.', '', 'And another one.', ' \n', TEXT])
+    status, out, _ = run(lines)
     out = out.splitlines()
-    assert [line.split(': ')[0] for line in out[:4]] == [
-        f'{lines} 1',
-        f'{lines} 3',
-        f'{lines} 4',
-        str(file),
-    ]
+    names = [line.split(': ')[0] for line in out[:4]]
+    assert names == [f'{lines} {number}' for number in (1, 3, 4, 5)]
     assert len(out) == 4 + len(LABELS)
     total = sum(float(line.split('total nats ')[1].split(',')[0]) for line in out[:4])
     assert float(values(out)['total nats']) == pytest.approx(total, abs=0.01)
@@ -109,6 +102,24 @@ def test_each_of_several_documents_has_a_line_and_all_have_one_sum(run, file, tm
     alone = values(run(file)[1].splitlines())
     for label in LABELS[5:]:
         assert f'{label} {alone[label]}' in out[3]
+
+
+def test_several_files_have_a_table_with_the_numbers_that_each_has_alone(run, file, tmp_path):
+    lines = write_lines(tmp_path / 'more.jsonl', ['One.', '', 'And another one.'])
+    (tmp_path / 'empty.txt').touch()
+    status, out, err = run(lines, tmp_path / 'empty.txt', file)
+    assert (status, err) == (0, '')
+    head, *rows, empty = out.splitlines()[: -len(LABELS)]
+    assert head.split() == ['file', 'tokens', 'perplexity', 'bits', 'per', 'byte'] and empty == ''
+    assert {len(line) for line in rows} == {len(head)}
+    shown = ('tokens', 'perplexity per token', 'bits per byte')
+    alone = [values(run(path)[1].splitlines()) for path in (lines, file)]
+    together = values(out.splitlines())
+    assert [row.split() for row in rows] == [
+        [name, *(numbers[label] for label in shown)]
+        for name, numbers in zip((str(lines), str(file), 'total'), (*alone, together), strict=True)
+    ]
+    assert together['documents'] == '3'
 
 
 def test_tokens_are_written_with_all_their_numbers(run, file, tmp_path, scorer):
@@ -140,7 +151,7 @@ def test_the_page_holds_the_texts_and_the_numbers(run, file, tmp_path):
     assert data['logprob'] == [record['logprob'] for record in records]
     for number in list(values(out.splitlines()).values())[1:]:
         assert f'<dd>{number}</dd>' in page
-    assert page.endswith('</html>\n') and '<title>Surprise of demo</title>' in page
+    assert page.endswith('</html>\n') and '<title>Surprisal of demo</title>' in page
 
 
 def test_context_and_stride_are_those_of_the_library(run, file, scorer):
@@ -186,7 +197,7 @@ def test_a_failure_leaves_no_file_and_an_old_one_as_it_was(
         (['FILE', '--context', '8', '--stride', '9'], 'stride must be'),
         (['FILE', '--stride', '0'], 'stride must be'),
         (['FILE', '--tokens_at_once', '0'], 'tokens_at_once must be'),
-        (['FILE', '--dtype', 'half'], 'dtype must be one of float32, bfloat16, int8'),
+        (['FILE', '--dtype', 'half'], f'dtype must be one of {", ".join(DTYPES)}'),
         (['FILE', '--model_name', 'nothing'], "there is no model 'nothing'"),
         (['EMPTY'], 'there is no text in'),
         (['LATIN'], 'latin.txt: byte 1 is not UTF-8'),
@@ -196,7 +207,7 @@ def test_a_failure_leaves_no_file_and_an_old_one_as_it_was(
 def test_bad_input_is_one_line_before_tensorflow_is_loaded(
     call, models_dir, file, tmp_path, no_tensorflow, monkeypatch, flags, message
 ):
-    monkeypatch.setitem(sys.modules, 'scorer', None)
+    monkeypatch.setitem(sys.modules, 'scoring.scorer', None)
     (tmp_path / 'empty.txt').touch()
     (tmp_path / 'latin.txt').write_bytes(b'a\xe9')
     names = {'FILE': file, 'EMPTY': tmp_path / 'empty.txt', 'LATIN': tmp_path / 'latin.txt'}
@@ -219,11 +230,6 @@ def test_outputs_do_not_replace_a_text_nor_each_other(call, file, tmp_path, no_t
     assert file.read_bytes() == TEXT.encode() and not (tmp_path / 'new').exists()
 
 
-@pytest.mark.skipif(not os.path.exists('/dev/null'), reason='there is no /dev/null here')
-def test_both_outputs_may_be_thrown_away():
-    script.check_outputs(['/dev/null', '/dev/null'], ['-'])
-
-
 def test_a_vocabulary_without_an_end_is_refused(call, models_dir, tmp_path, file, no_tensorflow):
     shutil.copytree(models_dir / 'demo', tmp_path / 'models' / 'odd')
     path = tmp_path / 'models' / 'odd' / 'encoder.json'
@@ -233,23 +239,3 @@ def test_a_vocabulary_without_an_end_is_refused(call, models_dir, tmp_path, file
     flags = ['--model_name', 'odd', '--models_dir', tmp_path / 'models']
     status, _, err = call(script.score, file, *flags)
     assert status == 2 and 'has no <|endoftext|> to start texts with' in err
-
-
-@settings(deadline=None)
-@given(st.text())
-def test_the_texts_of_tokens_are_the_document_and_their_bytes_its_bytes(text):
-    encoder = byte_encoder()
-    tokens = encoder.encode(text)
-    numbers = np.zeros(len(tokens), np.float32)
-    scores = Scores(numbers, numbers.astype(np.int32), numbers)
-    records = list(script.token_records(encoder, tokens, scores))
-    assert ''.join(record['text'] for record in records) == text
-    data = b''.join(bytes.fromhex(r.get('bytes', r['text'].encode().hex())) for r in records)
-    assert data == text.encode()
-    assert all(('bytes' in r) == (ord(r['text'] or 'é') > 127) for r in records)
-
-
-def test_a_perplexity_beyond_floating_point_is_written_as_a_power():
-    assert script.perplexity(7200.0, 10) == 'e^720.0'
-    assert script.perplexity(0.0, 0) == 'none'
-    assert script.perplexity(math.log(8) * 3, 3) == '8.0000'

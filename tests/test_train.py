@@ -12,12 +12,12 @@ import time
 
 import numpy as np
 import pytest
-from numpy_gpt2 import load_weights, logits, softmax
 
-import command_line
 import encode_corpus
 from generate_unconditional_samples import sample_model
-from model_files import weights
+from helpers.numpy_gpt2 import load_weights, logits, softmax
+from loading.model_files import weights
+from support import command_line
 from train import train
 
 SIZES = ('--n_ctx', 16, '--n_embd', 16, '--n_head', 2, '--n_layer', 1)
@@ -32,7 +32,9 @@ WHOLE = ('--start', 'bytes', *RANDOM, *ROUTINE, '--learning_rate', 0.01, '--seed
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-import command_line, train, trainer
+import train
+from support import command_line
+from training import trainer
 
 save_slots = trainer.Trainer.save_slots
 
@@ -83,7 +85,7 @@ def copied(whole, models, request):
 
 
 def metrics_of(folder):
-    """What metrics.jsonl holds, but how quick it was."""
+    """What metrics.jsonl holds, but how fast it was."""
     lines = (folder / 'metrics.jsonl').read_text(encoding='utf-8').splitlines()
     records = [json.loads(line) for line in lines]
     return [{k: v for k, v in r.items() if k != 'tokens_per_second'} for r in records]
@@ -204,6 +206,18 @@ def test_a_run_that_is_done_is_left_alone_without_tensorflow(call, no_tensorflow
     assert metrics_of(folder) == before
 
 
+def test_a_finished_run_from_before_optimizers_could_be_chosen_is_one_of_adamw(
+    call, no_tensorflow, whole, models, copied
+):
+    flags, _ = whole
+    path = models / copied / 'training.json'
+    setup = json.loads(path.read_text(encoding='utf-8'))
+    assert (setup.pop('optimizer'), setup['beta1'], setup['beta2']) == ('adamw', 0.9, 0.999)
+    path.write_text(json.dumps(setup), encoding='utf-8')
+    status, _, errors = call(train, copied, *flags, '--steps', STEPS)
+    assert (status, errors) == (0, f'{models / copied}: 12 steps are done already\n')
+
+
 # Interruptions
 
 
@@ -242,8 +256,8 @@ def test_a_run_killed_before_its_checkpoint_was_named_goes_on_from_the_one_befor
 
 
 def test_the_best_is_never_one_of_steps_that_did_not_come_again(call, whole, models, monkeypatch):
-    """Killed behind step 8, the best so far; from step 6 on it goes on at a rate that spoils it."""
-    from trainer import Trainer
+    """Killed after step 8, the best so far; from step 6 on it goes on at a rate that spoils it."""
+    from training.trainer import Trainer
 
     class Killed(BaseException):
         pass
@@ -272,7 +286,7 @@ def test_the_best_is_never_one_of_steps_that_did_not_come_again(call, whole, mod
 
 
 def test_control_c_saves_the_step_it_is_at(call, whole, models, monkeypatch):
-    from trainer import Trainer
+    from training.trainer import Trainer
 
     flags, expected = whole
     command = ('interrupted', *flags, '--steps', STEPS)
@@ -466,12 +480,14 @@ def wrong_texts(tmp_path):
         (['line.jsonl'], '{folder}line.jsonl line 1 holds no text in a field "text"'),
         (['nowhere.txt'], 'there is no file or folder '),
         (['short.txt', '--validation', 0], '10 tokens are too few: a window of 64 takes 65'),
-        ([], 'there is no text to train on: name files or folders behind the model'),
+        ([], 'there is no text to train on: name files or folders after the model'),
         (['--learning_rate', 0], 'learning_rate must be a number above 0, not 0'),
         (['--learning_rate', -1], 'learning_rate must be a number above 0, not -1'),
         (['--learning_rate', 'nan'], "learning_rate must be a number above 0, not 'nan'"),
         (['--learning_rate', '1e999'], 'learning_rate must be a number above 0, not inf'),
         (['--learning_rate', 'fast'], "learning_rate must be a number above 0, not 'fast'"),
+        (['--optimizer', 'sgd'], 'optimizer must be adamw'),
+        (['--beta2', 1], 'beta2 must be a number at least 0 and below 1, not 1'),
         (['--schedule', 'linear'], "schedule must be cosine or constant, not 'linear'"),
         (['--dtype', 'float16'], "dtype must be float32 or bfloat16, not 'float16'"),
         (['--steps', 0], 'steps must be a whole number of at least 1, not 0'),

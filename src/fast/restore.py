@@ -1,0 +1,97 @@
+"""Setting weights of other dtypes from a float32 checkpoint, and from the file cached beside it."""
+
+import contextlib
+import os
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from fast import int8_file
+
+WORTH_CACHING = 2**26  # weights of a model: fewer are quantized about as fast as they are read
+LOADED_AT_ONCE = 2**25  # bytes that one run of the session sets: each run takes 20 ms to prepare
+
+
+def load(session, path, reader, matrices):
+    """Set weights of other dtypes from the checkpoint at `path`, whose reader gives them by name.
+
+    matrices: list of StoredWeight. What takes long to make comes from a file beside the checkpoint,
+        if there is one already.
+    """
+    size = sum(matrix.shape.num_elements() for matrix in matrices if matrix.worth_caching)
+    if size < WORTH_CACHING:
+        return assign(session, made(reader, matrices))
+    with contextlib.suppress(*int8_file.UNREADABLE):
+        return map_cached(session, path, matrices)
+    writer = int8_file.Writer(path)
+    try:
+        for matrix in matrices:
+            if writer.archive:  # there is none where it cannot be written
+                writer.add(matrix.name, matrix.arrays(reader.get_tensor(matrix.name)))
+    except BaseException:
+        writer.abandon()
+        raise
+    writer.finish()
+    try:
+        map_cached(session, path, matrices)
+    except int8_file.UNREADABLE:  # it could not be written, or not be mapped
+        assign(session, made(reader, matrices))
+
+
+def made(reader, matrices):
+    """Yield matrices with their arrays."""
+    for matrix in matrices:
+        yield matrix, matrix.arrays(reader.get_tensor(matrix.name))
+
+
+def map_cached(session, path, matrices):
+    """Set matrices to what is in the file beside a checkpoint, where TensorFlow then reads values.
+
+    oneDNN reads them once, to pack them. So they need not stay in memory, and if there is little
+    of it the system takes theirs back. Ranges are few and read for each request: these are copied.
+    """
+    with int8_file.reading(path) as places:
+        pairs = [
+            pair
+            for matrix in matrices
+            for pair in zip(matrix.variables, places(matrix.name), strict=True)
+        ]
+        ranges = [pair for pair in pairs if pair[1].dtype != np.int8]
+        initialize(session, [(each, int8_file.array(path, place)) for each, place in ranges])
+        values = [pair for pair in pairs if pair[1].dtype == np.int8]
+        try:
+            map_values(session, path + int8_file.SUFFIX, values)
+        except tf.errors.OpError as error:  # deleted meanwhile, or where files cannot be mapped
+            raise OSError(error.message) from error
+
+
+def map_values(session, name, pairs):
+    """Set variables to parts of a file: pairs of a variable and a int8_file.Place."""
+    with session.graph.as_default(), tf.device('CPU:0'):
+        content = tf.raw_ops.ImmutableConst(
+            dtype=tf.int8, shape=[os.path.getsize(name)], memory_region_name=name
+        )
+
+        def part(place):  # which shares the memory of the whole
+            items = tf.slice(content, [place.offset], [int(np.prod(place.shape))])
+            return tf.reshape(items, place.shape)
+
+        session.run([variable.assign(part(place)).op for variable, place in pairs])
+
+
+def assign(session, pairs):
+    """Set the variables of weights: pairs of a StoredWeight and its arrays, read as needed."""
+    waiting, size = [], 0
+    for matrix, arrays in pairs:
+        waiting += zip(matrix.variables, arrays, strict=True)
+        size += sum(values.nbytes for values in arrays)
+        if size > LOADED_AT_ONCE:
+            initialize(session, waiting)
+            waiting, size = [], 0
+    initialize(session, waiting)
+
+
+def initialize(session, pairs):
+    """Set variables: list of (variable, NumPy array)."""
+    feed = {variable.initializer.inputs[1]: values for variable, values in pairs}
+    session.run([variable.initializer for variable, _ in pairs], feed)

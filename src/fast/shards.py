@@ -1,0 +1,135 @@
+"""Tensor parallelism (Shoeybi et al. 2019, section 3): a model by shards, one for each core.
+
+A shard has some heads of each attention and as much of each MLP, with the columns and rows of their
+matrices. Its part of a layer depends on no other shard's; what they contribute to the layer's
+output is added. So a core computes one operation of its shard after another, and waits for the
+others twice in a layer instead of with each operation, which is what takes time where operations
+are as small as those of a single token.
+
+The forward pass is the one in model.py: seam.py lets `attn` and `mlp` be called for each shard,
+with its number of heads and its weights. That is right where heads are independent. model.py
+declares so, and trial.py tries whether it is true.
+"""
+
+import dataclasses
+import os
+import typing
+
+import tensorflow.compat.v1 as tf
+
+import kv_cache as kv
+import seam
+from fast import sharded_weights
+from fast.attention import attention_of_steps
+from fast.getters import Stored, full_name
+from fast.sharded_weights import SPLIT_ROWS_BIAS, how_split
+
+MEASURED_CORES = 2  # With more cores, no shards: each operation uses all cores.
+
+
+def best_number(hparams, dtype):
+    """How many shards are fastest here: one for each core, where that has been measured."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    if dtype != 'float32' or cores != MEASURED_CORES or hparams.n_head < cores:
+        return 1
+    return 1 if tf.config.list_physical_devices('GPU') else cores
+
+
+class TensorParallel(Stored):
+    """Float32 weights by parts of several shards, each of which computes its share of a layer.
+
+    heads: how many each shard has.
+    """
+
+    def __init__(self, heads):
+        super().__init__('float32')
+        self.heads = heads
+
+    def weight(self, kind, name, shape, initializer):
+        if name == 'wte':
+            return self.sharded(full_name(name), shape)
+        return super().weight(kind, name, shape, initializer)
+
+    def sharded(self, name, shape):
+        """A weight by parts; name, shape: as in checkpoints."""
+        if name not in self.loaded:
+            with tf.name_scope(None):  # of variables, not of what first asks for them
+                self.loaded[name] = sharded_weights.sharded(name, shape, self.heads)
+        return self.loaded[name]
+
+    def shards(self):
+        return [Shard(self, i) for i in range(len(self.heads))]
+
+    def attention(self, attn, x, scope, n_state, *, memory, **more):
+        results = [
+            shard.call(attn, x, scope, n_state, memory=part, **more)
+            for shard, part in zip(self.shards(), memory.parts, strict=True)
+        ]
+        outputs, presents = zip(*results, strict=True)
+        return tf.add_n(outputs), tf.concat(presents, axis=2)
+
+    def feed_forward(self, mlp, x, scope, n_state, **more):
+        return tf.add_n([shard.call(mlp, x, scope, n_state, **more) for shard in self.shards()])
+
+    def load(self, session, path, reader):
+        sharded_weights.restore(session, path, list(self.loaded.values()))
+
+
+class Shard(seam.Execution):
+    """Carries out one shard's share of a layer.
+
+    Weights with names that shards do not split are whole in each of them.
+    """
+
+    def __init__(self, whole, i):
+        self.whole, self.i = whole, i
+
+    def share(self, n):
+        """How many of n items that belong to all heads are this shard's."""
+        return n * self.whole.heads[self.i] // sum(self.whole.heads)
+
+    def weight(self, kind, name, shape, initializer):
+        full = full_name(name)
+        how = how_split(full)
+        if how is None:
+            added_once = full.endswith(SPLIT_ROWS_BIAS) and self.i
+            if added_once:
+                return kind(tf.zeros(shape))
+            with tf.variable_scope(tf.get_variable_scope(), reuse=tf.AUTO_REUSE):
+                return self.whole.weight(kind, name, shape, initializer)
+        axis, _ = how
+        shape = list(shape)
+        shape[axis] = shape[axis] * sum(self.whole.heads) // self.whole.heads[self.i]
+        return self.whole.sharded(full, shape).parts[self.i]
+
+    def call(self, sublayer, x, scope, n_state, *, hparams, **more):
+        """What `model.attn` or `model.mlp` make of this shard."""
+        n_embd = self.share(hparams.n_embd)
+        hparams = dataclasses.replace(hparams, n_head=self.whole.heads[self.i], n_embd=n_embd)
+        with seam.carried_out_by(self):
+            return sublayer(x, scope, self.share(n_state), hparams=hparams, **more)
+
+
+class Parts(typing.NamedTuple):
+    """A layer's memory by shards: a model.Memory of each."""
+
+    parts: tuple
+
+    @property
+    def written(self):
+        return [part.written for part in self.parts]
+
+
+def empty_cache(hparams, heads, batch, capacity):
+    """A KV cache by shards: a kv_cache.Cache of each."""
+    width = hparams.n_embd // hparams.n_head
+    return [
+        kv.empty_cache(dataclasses.replace(hparams, n_head=n, n_embd=n * width), batch, capacity)
+        for n in heads
+    ]
+
+
+def memories(caches, slots, padding, *, attention=attention_of_steps, **how):
+    """A layer's memory by shards, for each layer; arguments as kv_cache.memories takes them."""
+    of_shards = [kv.memories(cache, slots, padding, attention=attention, **how) for cache in caches]
+    return [Parts(parts) for parts in zip(*of_shards, strict=True)]

@@ -1,0 +1,125 @@
+"""A JSONL file of samples, one record a line, that an interrupted run can continue. No TensorFlow.
+
+A record: {"sample": number from 1, "text", "tokens", "ended": whether the model ended the text,
+"seed", "model", "weights": which state of the model, "dtype", "settings": {...}}.
+"""
+
+import json
+import os
+
+from support.files import FAR, HELD, lock
+from support.settings import DEFAULTS
+
+BEGINNING = b'{"sample": %d, "text": "'  # of the record in each line, as json.dumps writes it
+
+
+def seed_of(path):
+    """The seed of the samples that a file holds, or None if it holds none."""
+    for record, _ in complete_records(path):
+        return record['seed']
+    return None
+
+
+class SampleFile:
+    """Appends records to a file, which is new or was begun with the same model and settings.
+
+    origin: dict that says what makes the samples: "model", "weights" and "dtype".
+    settings: dict with the seed.
+    written, tokens: how many samples the file holds, and how many tokens they have together.
+    A last line that was cut off by a crash is dropped. Raises ValueError, and leaves the file as
+    it is, if it holds something else or samples made otherwise, or another process writes to it.
+    """
+
+    def __init__(self, path, origin, settings):
+        self.origin = origin | {'seed': settings['seed']}
+        self.settings = {name: value for name, value in settings.items() if name != 'seed'}
+        self.written = self.tokens = complete = 0
+        refuse_devices(path)
+        self.file = open(path, 'ab')
+        try:
+            hold(self.file)
+            for record, end in complete_records(path):
+                self._check(path, record)
+                self.written += 1
+                self.tokens += len(record['tokens'])
+                complete = end
+            self.file.truncate(complete)
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self, path, record):
+        number = self.written + 1
+        if record['sample'] != number:
+            raise ValueError(f'{path} line {number} holds sample {record["sample"]}, not {number}')
+        theirs = DEFAULTS | record | record['settings']  # it may be older than a parameter
+        for name, value in (self.origin | self.settings).items():
+            if theirs.get(name) != value:
+                raise ValueError(
+                    f'{path} was made with {name}={theirs.get(name)!r}, not {value!r}: repeat its '
+                    'settings to continue it, or choose another file'
+                )
+
+    def write(self, text, tokens, ended):
+        """Append the next sample, and see to it that it outlives this process."""
+        record = {
+            'sample': self.written + 1,
+            'text': text,
+            'tokens': tokens,
+            'ended': ended,
+            **self.origin,
+            'settings': self.settings,
+        }
+        self.file.write(json.dumps(record, ensure_ascii=False).encode('utf-8') + b'\n')
+        self.file.flush()
+        self.written += 1
+        self.tokens += len(tokens)
+
+    def close(self):
+        self.file.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+def complete_records(path):
+    """Yield each record of a file, with the offset after it; none if the file is not there.
+
+    Raises ValueError if the file holds anything but records, save a last one that was cut off.
+    """
+    if not os.path.exists(path):
+        return
+    refuse_devices(path)
+    end = 0
+    with open(path, 'rb') as f:
+        for number, line in enumerate(f, start=1):
+            beginning = BEGINNING % number
+            if not line.endswith(b'\n') and beginning.startswith(line[: len(beginning)]):
+                return
+            try:
+                record = json.loads(line)
+                record['sample'], record['seed'], record['model'], dict(record['settings'])
+                len(record['tokens'])
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise ValueError(
+                    f'{path} line {number} is no record of a sample; not touched'
+                ) from error
+            end += len(line)
+            yield record, end
+
+
+def refuse_devices(path):
+    """Raise ValueError for a device or a pipe, which might be read for ever."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError(f'{path} is not a regular file')
+
+
+def hold(file):
+    """Keep a file for this process until it is closed; ValueError if another has it."""
+    try:
+        lock(file, byte=FAR)
+    except HELD as error:
+        raise ValueError(f'another process is writing to {file.name}') from error

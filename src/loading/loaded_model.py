@@ -1,0 +1,24 @@
+"""A model that was found by its name, and how its weights are restored."""
+
+import tensorflow.compat.v1 as tf
+
+from loading import checkpoint
+from loading.model_files import ModelFiles, weights
+
+
+class LoadedModel(ModelFiles):
+    """The files of a model, and what sets a session's weights from them."""
+
+    def restore(self, session, stored=None):
+        """Set the weights of the default graph; the session is closed if that fails.
+
+        stored: a fast.Stored, for weights that are not in float32 variables.
+        Raises ValueError, with what would help, if the files are damaged.
+        """
+        try:
+            checkpoint.restore(
+                session, weights(self.folder), tf.trainable_variables(), self.remedy, stored
+            )
+        except BaseException:
+            session.close()
+            raise

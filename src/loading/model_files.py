@@ -1,0 +1,160 @@
+"""Where models are: models/<name>/ in the released layout. No TensorFlow."""
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import subprocess
+
+from encoder import get_encoder
+from hparams import read_hparams
+from support.files import expand
+
+with open(os.path.join(os.path.dirname(__file__), 'released_models.json'), encoding='utf-8') as f:
+    MANIFEST = json.load(f)
+RELEASED = tuple(MANIFEST['models'])
+FILES = ('encoder.json', 'vocab.bpe', 'hparams.json', 'checkpoint')
+WEIGHTS = ('index', 'data-00000-of-00001')  # endings; nothing needs .meta, the graph of 2019
+
+
+class ModelFiles:
+    """What is read of a model before its weights: its folder, hparams and encoder.
+
+    model_name, models_dir: as the scripts take them.
+    encoder: its tokenizer, if it has been loaded already.
+    with_end: whether the vocabulary must have <|endoftext|>.
+    Raises ValueError, with what would help, if the model is not there, damaged, or if its
+    vocabulary is not of the size that hparams.json gives.
+    """
+
+    def __init__(self, model_name, models_dir='models', encoder=None, with_end=False):
+        self.folder = find_model(model_name, models_dir)
+        self.remedy = remedy(model_name, models_dir)
+        self.hparams = read_hparams(os.path.join(self.folder, 'hparams.json'))
+        load = load_encoder_with_end if with_end else load_encoder
+        self.encoder = encoder or load(model_name, models_dir)
+        n_tokens, n_vocab = len(self.encoder.encoder), self.hparams.n_vocab
+        if n_tokens != n_vocab:
+            raise ValueError(
+                f'{self.folder} has {n_tokens} tokens in encoder.json '
+                f'but n_vocab={n_vocab} in hparams.json; {self.remedy}'
+            )
+
+
+def find_model(model_name, models_dir='models'):
+    """The folder of a model.
+
+    models_dir: str; `~` and environment variables are expanded, as in 2019.
+    Raises ValueError with the command that would fix it when the name leads out of models_dir or
+    the model, or one of its files, is not there.
+    """
+    models_dir = expand(models_dir)
+    folder = folder_of(model_name, models_dir)
+    if not os.path.isdir(folder):
+        raise ValueError(
+            f'there is no model {model_name!r} in {models_dir}; {remedy(model_name, models_dir)}'
+        )
+    missing = lacking(folder, FILES)
+    if not missing:
+        try:
+            prefix = os.path.basename(weights(folder))
+        except ValueError as error:
+            raise ValueError(f'{error}; {remedy(model_name, models_dir)}') from error
+        missing = lacking(folder, [f'{prefix}.{ending}' for ending in WEIGHTS])
+    if missing:
+        raise ValueError(f'{folder} lacks {", ".join(missing)}; {remedy(model_name, models_dir)}')
+    return folder
+
+
+def load_encoder(model_name, models_dir='models'):
+    """The tokenizer of a model. Raises ValueError, with what would help, if it is damaged."""
+    try:
+        parent, name = os.path.split(folder_of(model_name, expand(models_dir)))
+        return get_encoder(name, parent)
+    except ValueError as error:
+        raise ValueError(f'{error}; {remedy(model_name, models_dir)}') from error
+
+
+def load_encoder_with_end(model_name, models_dir='models'):
+    """`load_encoder`, for texts that begin with <|endoftext|>; ValueError if there is none."""
+    encoder = load_encoder(model_name, models_dir)
+    if encoder.end_of_text is None:
+        folder = folder_of(model_name, expand(models_dir))
+        raise ValueError(f'the vocabulary in {folder} has no <|endoftext|> to start texts with')
+    return encoder
+
+
+def lacking(folder, names):
+    return [name for name in names if not os.path.isfile(os.path.join(folder, name))]
+
+
+def folder_of(model_name, models_dir):
+    """The folder of a model that may not be there; ValueError if it is outside models_dir."""
+    relative = os.path.normpath(model_name) if model_name else '.'
+    # On Windows, C:name and \\name lead elsewhere too.
+    drive = os.path.splitdrive(relative)[0]
+    if drive or relative.split(os.sep)[0] in ('', '.', '..'):
+        raise ValueError(f'model name {model_name!r} does not name a folder inside {models_dir}')
+    return os.path.join(models_dir, relative)
+
+
+def weights(folder):
+    """The weights in use, a path without endings, as the `checkpoint` file of the folder says.
+
+    Of a longer path in it only the name counts: training writes the place where it ran, and folders
+    move. Raises ValueError if the file names nothing.
+    """
+    path = os.path.join(folder, 'checkpoint')
+    try:
+        with open(path, encoding='utf-8') as f:
+            named = re.search(r'^model_checkpoint_path: "(.+)"', f.read(), re.MULTILINE)
+    except (OSError, UnicodeDecodeError):
+        named = None
+    if named is None:
+        raise ValueError(f'{path} names no checkpoint')
+    return os.path.join(folder, re.split(r'[/\\]', unescape(named[1]))[-1])
+
+
+def fingerprint(folder):
+    """16 hexadecimal digits that stand for a model's weights: the index holds all checksums."""
+    with open(f'{weights(folder)}.index', 'rb') as f:
+        return hashlib.sha256(f.read()).hexdigest()[:16]
+
+
+def unescape(text):
+    """What a string in a protocol buffer's text form stands for: \\303\\251 is an e with acute."""
+    escaped = text.encode('utf-8').decode('unicode_escape', errors='replace')
+    return escaped.encode('latin-1', errors='replace').decode('utf-8', errors='replace')
+
+
+def remedy(model_name, models_dir):
+    """What a user whose model is not there, or damaged, can do."""
+    where = '' if models_dir == 'models' else f' --models_dir {shell_word(str(models_dir))}'
+    if model_name in MANIFEST['old_names']:
+        new = MANIFEST['old_names'][model_name]
+        return f'it is now called {new}: {remedy(new, models_dir)}'
+    if model_name in RELEASED:
+        advice = f'get it with: python3 download_model.py {model_name}{where}'
+        if os.path.isdir(os.path.join(models_dir, 'demo')):
+            advice += ' (--model_name demo works now)'
+        return advice
+    there = sorted(name for name in list_folder(models_dir) if is_model(models_dir, name))
+    have = f'there are: {", ".join(there)}' if there else 'there is none'
+    return f'{have}; {", ".join(RELEASED)} come with: python3 download_model.py NAME{where}'
+
+
+def shell_word(text):
+    """A text as a shell's user has to type it."""
+    return subprocess.list2cmdline([text]) if os.name == 'nt' else shlex.quote(text)
+
+
+def list_folder(path):
+    try:
+        return os.listdir(path)
+    except OSError:
+        return []
+
+
+def is_model(models_dir, name):
+    return os.path.isfile(os.path.join(models_dir, name, 'hparams.json'))

@@ -1,0 +1,40 @@
+"""The documents of files with their tokens, to be scored. No TensorFlow."""
+
+import typing
+
+from support.documents import STANDARD_INPUT, texts_of
+
+
+class Document(typing.NamedTuple):
+    """name: the file's, with a number where a file holds several.  file: its place in the list."""
+
+    name: str
+    file: int
+    text: str
+    tokens: list
+
+
+def read(files, encoder, bar):
+    """Yield the documents of files that are not empty, one Document after the other.
+
+    bar: a tqdm bar, whose total grows by the tokens that are read.
+    Raises ValueError for what is not text, and at the end if there was none.
+    """
+    some = False
+    for place, path in enumerate(files):
+        for number, text in enumerate(texts_of(path), start=1):
+            if not text:
+                continue
+            some = True
+            name = name_of(path)
+            if path.lower().endswith('.jsonl'):
+                name += f' {number}'
+            document = Document(name, place, text, encoder.encode(text))
+            bar.total += len(document.tokens)
+            yield document
+    if not some:
+        raise ValueError(f'there is no text in {", ".join(files)}')
+
+
+def name_of(path):
+    return 'standard input' if path == STANDARD_INPUT else path

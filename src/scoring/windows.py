@@ -1,0 +1,91 @@
+"""What is scored: windows of tokens, and the numbers that a model gives to them. No TensorFlow."""
+
+import typing
+from collections.abc import Sequence
+
+import numpy as np
+
+from support.checks import check_whole
+
+
+class Window(typing.NamedTuple):
+    """tokens: what the model reads and, after it, the last token that is scored.
+    first: the first token that is scored, at least 1; those before are context only.
+    """
+
+    tokens: Sequence[int]
+    first: int
+
+
+class Scores(typing.NamedTuple):
+    """What a model gives to n tokens that follow each other.
+
+    logprobs: float32 [n], nats.  ranks: int32 [n], 1 for the argmax; of equally likely tokens
+    the lower ids come first.  entropies: float32 [n], nats, of the distribution that
+    each token was drawn from.  Ranks and entropies are None where they were not asked for.
+    """
+
+    logprobs: np.ndarray
+    ranks: np.ndarray | None
+    entropies: np.ndarray | None = None
+
+    @property
+    def total(self):
+        """The log-probability of all of them, summed in float64."""
+        return float(self.logprobs.sum(dtype=np.float64))
+
+    @property
+    def greedy(self):
+        """Whether each is the most likely token, the argmax."""
+        return bool((self.ranks == 1).all())
+
+
+def windows_of(n_tokens, context, stride):
+    """Cut a sequence into windows that score each token but the first exactly once.
+
+    context: the most tokens that are read to predict one.  stride: tokens that each window but the
+    first scores; the fewer, the more context each of them has, and the longer it takes.
+    Returns a list of (start, end, first): the window is tokens[start:end], scored from `first` on.
+    With 11 tokens, context 4 and stride 2, where r is only read and s is scored (the last one of a
+    window is not read there):
+
+        tokens      0 1 2 3 4 5 6 7 8 9 10      start, end, first
+                    r s s s s                   0, 5, 1
+                        r r r s s               2, 7, 5
+                            r r r s s           4, 9, 7
+                                r r r s s       6, 11, 9
+
+    So a token is predicted from `context` - `stride` + 1 to `context` tokens, the very first ones
+    from fewer. The last window scores what is left, and reads a whole context all the same.
+    Raises ValueError unless 1 <= stride <= context.
+    """
+    check_whole('context', context, least=1)
+    check_whole('stride', stride, least=1, below=context + 1)
+    windows, first = [], 1
+    while first < n_tokens:
+        end = min(first + (stride if windows else context), n_tokens)
+        windows.append((max(end - context - 1, 0), end, first))
+        first = end
+    return windows
+
+
+def split_tokens(encoder, prompt, continuation):
+    """The tokens of a prompt and of what continues it, split from those of the whole text.
+
+    The whole is encoded at once, as the model has seen text: ' the' after 'in' is one token only
+    because no token spans the two. A token that begins in the prompt and ends after it belongs to
+    the continuation, which is then scored with those characters.
+    """
+    tokens = encoder.encode(prompt + continuation)
+    room = len(prompt.encode('utf-8'))
+    for n, token in enumerate(tokens):
+        room -= len(encoder.decode_bytes([token]))
+        if room < 0:
+            return tokens[:n], tokens[n:]
+    return tokens, []
+
+
+def joined(parts):
+    """The Scores of tokens that follow each other, from those of their windows."""
+    arrays = zip(*parts, strict=True)
+    return Scores(*(None if each[0] is None else np.concatenate(each) for each in arrays))

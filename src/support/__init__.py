@@ -1,0 +1,1 @@
+"""What any program needs: flags, checks, files, progress; no TensorFlow."""

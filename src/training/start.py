@@ -1,0 +1,53 @@
+"""Training as the script starts it: TensorFlow is imported only now, and says nothing."""
+
+import contextlib
+
+from loading.startup import load_cuda_solver, no_garbage_collection, note_idle_gpu, quiet
+
+
+@contextlib.contextmanager
+def meeting(workers, task, shared):
+    """The Group of the processes that train together, in a `with` block.
+
+    workers, task: as Group has them.  shared: what must be the same in all of them.
+    Raises ValueError if it is not, or if they do not meet.
+    """
+    with contextlib.ExitStack() as stack:
+        with quiet(), no_garbage_collection():
+            load_cuda_solver()
+            from cluster.collective import Group
+            from fast import session_config, tune_process
+
+            tune_process(large_products=True)
+            group = Group(workers, task, session_config(large_products=True))
+            stack.enter_context(group)
+            group.check_same('the settings', repr(shared))
+        yield group
+
+
+def start_trainer(origin, plan, group, samples=False):
+    """The Trainer of a run, for use in a `with` block.
+
+    samples: whether it is to generate some.
+    """
+    with quiet(), no_garbage_collection():
+        from training.trainer import Trainer
+
+        trainer = Trainer(
+            origin.hparams,
+            plan,
+            group,
+            origin.encoder if samples else None,
+            weights=origin.weights,
+            slots=origin.slots,
+            remedy=origin.remedy,
+        )
+    note_idle_gpu(trainer.on_gpu)
+    return trainer
+
+
+def start_run(origin, keep):
+    """The TrainingRun that writes the folder of a run, for use in a `with` block."""
+    from training.run_folder import TrainingRun
+
+    return TrainingRun(origin.folder, keep, origin.step)

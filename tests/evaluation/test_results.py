@@ -1,0 +1,154 @@
+import json
+import os
+
+import pytest
+
+from evaluation.results import PUBLISHED, ResultsFile
+from evaluation.table import table
+from evaluation.tasks import TASKS
+from helpers.small_results import ORIGIN, figure
+
+DATA = '0' * 16  # as the figures have it
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / 'results' / '124M.json'
+
+
+def results_in(path, origin=ORIGIN, restart=False):
+    return ResultsFile(str(path), origin, 'v1', restart)
+
+
+def write(path, *tasks):
+    """Have an evaluation finish tasks with one perplexity each; returns its table."""
+    with results_in(path) as results:
+        for task in tasks:
+            results.add(task, {'perplexity': figure()})
+        return table(results.content)
+
+
+def files_beside(path):
+    return sorted(os.listdir(path.parent))
+
+
+def test_published_results_are_those_of_table_3():
+    for model in PUBLISHED['models'].values():
+        results = model['results']
+        assert set(PUBLISHED['columns']) - set(results) <= {
+            'winograd',
+            'lambada_accuracy_no_filter',
+        }
+        for accuracy, n in [
+            (results['lambada_accuracy'], 5153),
+            (results['cbt_cn'], 2000),
+            (results['cbt_ne'], 2000),
+        ]:
+            right = round(accuracy * n / 100)
+            assert round(100 * right / n, 2) == accuracy  # it is a share of all questions
+    largest = PUBLISHED['models']['1558M']['results']
+    assert largest['winograd'] == round(100 * 193 / 273, 1)
+    columns = {metric.column for task in TASKS.values() for metric in task.metrics.values()}
+    assert columns - {None} == set(PUBLISHED['columns'])
+
+
+def test_a_finished_task_is_in_both_files_beside_the_published_result(path):
+    with results_in(path) as results:
+        with results.progress('ptb', DATA, width=2, most=1) as progress:
+            progress.add([[1.0, 2.0]], 3.0)
+        figures = {'perplexity': figure(), 'token_perplexity': figure(column=None)}
+        results.add('ptb', figures)
+        content = json.loads(path.read_text('utf-8'))
+        assert os.listdir(results.unfinished) == ['lock']
+    perplexity, token_perplexity = content['tasks']['ptb'].values()
+    assert (perplexity['published'], perplexity['difference']) == (65.85, 70.125 - 65.85)
+    assert (token_perplexity['published'], token_perplexity['difference']) == (None, None)
+    assert content == ORIGIN | {'code_version': 'v1', 'tasks': {'ptb': figures}}
+    assert path.with_suffix('.md').read_text('utf-8') == table(content)
+    assert files_beside(path) == ['124M.json', '124M.md']
+
+
+def test_only_released_models_have_published_results(path):
+    with results_in(path, ORIGIN | {'model': 'demo'}) as results:
+        results.add('ptb', {'perplexity': figure()})
+        assert results.tasks['ptb']['perplexity']['published'] is None
+
+
+def test_a_later_evaluation_knows_what_is_finished_and_adds_to_it(path):
+    write(path, 'ptb')
+    with results_in(path) as results:
+        assert results.has('ptb', DATA) and not results.has('text8', DATA)
+        with pytest.raises(ValueError, match="ptb in .* was made with data='0{16}', not 'other'"):
+            results.has('ptb', 'other')
+        results.add('text8', {'bits_per_character': figure(column=None)})
+    assert list(json.loads(path.read_text('utf-8'))['tasks']) == ['ptb', 'text8']
+
+
+def test_rows_of_an_unfinished_task_stay_for_the_next_evaluation(path):
+    for known in ([], [[1.0, 2.0]]):
+        with results_in(path) as results:
+            with results.progress('ptb', DATA, width=2, most=9) as progress:
+                assert progress.rows == known
+                progress.add([[1.0, 2.0]], 3.0)
+    with results_in(path) as results:
+        with pytest.raises(ValueError, match='was made with data='):
+            results.progress('ptb', 'other', width=2, most=9)
+
+
+def test_other_results_are_left_as_they_are(path):
+    write(path, 'ptb')
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="made with dtype='float32', not 'int8'.* --restart"):
+        with results_in(path, ORIGIN | {'dtype': 'int8'}):
+            pass
+    assert path.read_bytes() == before
+    assert files_beside(path) == ['124M.json', '124M.md']
+
+
+def test_a_restart_forgets_everything(path):
+    write(path, 'ptb')
+    with results_in(path) as results:
+        with results.progress('text8', DATA, width=2, most=9) as progress:
+            progress.add([[1.0, 2.0]], 3.0)
+    other = ORIGIN | {'dtype': 'int8'}
+    with results_in(path, other, restart=True) as results:
+        assert not results.has('ptb', DATA)
+        with results.progress('text8', DATA, width=2, most=9) as progress:
+            assert progress.rows == []
+        assert files_beside(path) == ['124M.unfinished']
+
+
+def test_one_process_at_a_time_writes(path):
+    with results_in(path):
+        with pytest.raises(ValueError, match=r'another process is writing .*124M\.json'):
+            with results_in(path):
+                pass
+    with results_in(path):
+        pass
+
+
+def test_a_foreign_file_is_not_touched(path):
+    write(path, 'ptb')
+    results = json.loads(path.read_text('utf-8'))
+    odd = [{'ptb': 5}, {'ptb': {'perplexity': {}}}, {'winograd': {'x': {}}}]
+    of_results = [json.dumps(results | {'tasks': tasks}) for tasks in odd]
+    for content in ('[]', 'nothing', '{"tasks": 3}', '9' * 5000, *of_results):
+        path.write_text(content, 'utf-8')
+        with pytest.raises(ValueError, match='holds no results of an evaluation'):
+            with results_in(path):
+                pass
+        assert path.read_text('utf-8') == content
+
+
+def test_what_a_killed_process_left_is_put_in_order(path):
+    """It had the figures of a task in the JSON file, but not yet in the table."""
+    whole = write(path, 'ptb', 'cbt_ne')
+    path.with_suffix('.md').write_text('of ptb alone', 'utf-8')
+    unfinished = path.with_suffix('.unfinished')
+    unfinished.mkdir()
+    for task in ('cbt_ne', 'text8'):
+        (unfinished / f'{task}.jsonl').touch()
+    with results_in(path) as results:
+        assert list(results.tasks) == ['ptb', 'cbt_ne']
+    assert path.with_suffix('.md').read_text('utf-8') == whole
+    assert sorted(os.listdir(unfinished)) == ['lock', 'text8.jsonl']

@@ -1,0 +1,224 @@
+import io
+import json
+import os
+import pathlib
+import sys
+import tempfile
+from collections import deque
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from encoder import get_encoder
+from helpers.memory import peak_memory
+from helpers.paths import ROOT
+from helpers.texts import write_lines
+from support import documents
+
+DEMO = get_encoder('demo', ROOT / 'models')
+property_test = settings(max_examples=100, deadline=None, database=None)
+
+
+@pytest.fixture
+def library(tmp_path):
+    """A folder of texts, the documents of which are their own paths."""
+    names = ['b.txt', 'a.txt', 'a/z.TXT', 'a/a.txt', 'a-b/c.txt', 'notes.md', '[x].txt']
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name, encoding='utf-8')
+    write_lines(tmp_path / 'a' / 'm.jsonl', ['m1', 'm2'])
+    return tmp_path
+
+
+def texts_in(sources):
+    return [''.join(documents.pieces(d)) for d in documents.read_documents(sources)]
+
+
+@pytest.mark.parametrize(
+    'sources, documents',
+    [
+        (['b.txt', 'a.txt'], ['b.txt', 'a.txt']),
+        (['notes.md'], ['notes.md']),
+        (['.'], '[x].txt a/a.txt m1 m2 a/z.TXT a-b/c.txt a.txt b.txt'.split()),
+        (['a'], ['a/a.txt', 'm1', 'm2', 'a/z.TXT']),
+        (['*.txt'], ['[x].txt', 'a.txt', 'b.txt']),
+        (['**/?.txt'], ['a/a.txt', 'a-b/c.txt', 'a.txt', 'b.txt']),
+        (['a*'], ['a/a.txt', 'm1', 'm2', 'a/z.TXT', 'a-b/c.txt', 'a.txt']),
+        (['[x].txt'], ['[x].txt']),
+        (['a.txt', 'a.txt'], ['a.txt', 'a.txt']),
+        ([pathlib.Path('a') / 'm.jsonl'], ['m1', 'm2']),
+    ],
+)
+def test_sources_are_files_folders_and_patterns(library, monkeypatch, sources, documents):
+    monkeypatch.chdir(library)
+    assert texts_in(sources) == documents
+
+
+def test_standard_input_is_one_document(monkeypatch, tmp_path):
+    (tmp_path / 'a.txt').write_text('first', encoding='utf-8')
+    monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO('a\r\né'.encode()), 'ascii'))
+    assert texts_in([tmp_path / 'a.txt', '-']) == ['first', 'a\r\né']
+
+
+@pytest.mark.parametrize('name', ['a.txt', 'a.jsonl'])
+def test_a_byte_order_mark_is_dropped_and_line_ends_stay(tmp_path, name):
+    text = 'one\r\ntwo\n\rthree\x85\u2028 \ufeff'
+    data = text if name == 'a.txt' else json.dumps({'text': text}, ensure_ascii=False)
+    (tmp_path / name).write_bytes(b'\xef\xbb\xbf' + data.encode('utf-8'))
+    assert texts_in([tmp_path / name]) == [text]
+
+
+def test_a_line_of_a_jsonl_file_is_a_document(tmp_path):
+    (tmp_path / 'a.jsonl').write_bytes(
+        b'{"id": 1, "text": "one\\ntwo"}\r\n\n  \n{"text": ""}\n{"text": "\xc3\xa9 \\ud83e\\udd16"}'
+    )
+    assert texts_in([tmp_path / 'a.jsonl']) == ['one\ntwo', 'é 🤖']
+
+
+def test_empty_documents_are_skipped_and_nothing_else_is_an_error(tmp_path):
+    (tmp_path / 'a.txt').write_bytes(b'')
+    (tmp_path / 'b.txt').write_bytes(b'\xef\xbb\xbf')
+    write_lines(tmp_path / 'c.jsonl', ['', ''])
+    with pytest.raises(ValueError, match=r'there is no text in .*a\.txt, .*b\.txt, .*c\.jsonl'):
+        texts_in([tmp_path])
+    with pytest.raises(ValueError, match='there is no text in nothing'):
+        texts_in([])
+    (tmp_path / 'd.txt').write_bytes(b'\n')
+    assert texts_in([tmp_path]) == ['\n']
+
+
+@pytest.mark.parametrize(
+    'source, message',
+    [
+        ('nowhere.txt', 'there is no file or folder nowhere.txt'),
+        ('*.md', r'no file matches \*\.md'),
+        ('empty', r'there is no \.txt or \.jsonl file in the folder empty'),
+    ],
+)
+def test_a_source_that_is_not_there_is_an_error_at_once(tmp_path, monkeypatch, source, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(ValueError, match=message):
+        documents.read_documents([source])
+
+
+@pytest.mark.parametrize(
+    'name, data, message',
+    [
+        ('a.txt', b'abc\xff', r'a\.txt: byte 3 is not UTF-8'),
+        ('a.txt', b'\xef\xbb\xbfab\xc3', r'a\.txt: byte 5 is not UTF-8'),
+        ('a.txt', 'abc'.encode('utf-16'), r'a\.txt: byte 0 is not UTF-8'),
+        ('a.jsonl', b'{"text": "a"}\n\n{"text": "\xff"}', r'a\.jsonl: byte 25 is not UTF-8'),
+        ('a.jsonl', b'{"text": "a"}\n\n{"text": "', r'a\.jsonl line 3 is not JSON \(Unterminated'),
+        ('a.jsonl', b'{"text": 1}\n', r'a\.jsonl line 1 holds no text in a field "text"'),
+        ('a.jsonl', b'{"Text": "a"}\n', r'a\.jsonl line 1 holds no text'),
+        ('a.jsonl', b'"text"\n', r'a\.jsonl line 1 holds no text'),
+        ('a.jsonl', b'[' * 200000, r'a\.jsonl line 1 is not JSON'),
+        ('a.jsonl', b'{"text": "a\\ud800"}', r'a\.jsonl line 1: character 1 .* surrogate U\+D800'),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_its_place(tmp_path, name, data, message):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=message) as caught:
+        texts_in([tmp_path / name])
+    assert '\n' not in str(caught.value)
+
+
+def test_a_folder_that_may_not_be_read_is_an_error(library, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if pathlib.Path(path).name == 'a':
+            raise PermissionError(13, 'Permission denied', path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, 'scandir', refuse)
+    with pytest.raises(PermissionError):
+        documents.find_files([library])
+
+
+def test_the_tokens_of_a_corpus_are_not_text(tmp_path):
+    np.save(tmp_path / 'train.npy', np.zeros(3, np.uint16))
+    with pytest.raises(ValueError, match=r'train\.npy holds tokens, not text: name'):
+        documents.read_documents([tmp_path / 'train.npy'])
+
+
+TEXT = st.text(st.sampled_from(" \n\r\t\xa0\u3000abé日🤖'.1\ufeff"), min_size=1, max_size=60)
+
+
+@property_test
+@given(TEXT, st.integers(1, 12), st.booleans())
+def test_a_file_read_in_pieces_has_the_ids_of_its_whole_text(text, block_bytes, marked):
+    """Also where a block ends inside a character, a run of whitespace or the byte-order mark."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(documents, 'BLOCK_BYTES', block_bytes)
+        path = os.path.join(folder, 'a.txt')
+        with open(path, 'wb') as file:
+            file.write(b'\xef\xbb\xbf' * marked + text.encode('utf-8'))
+        if not marked:
+            text = text.removeprefix('\ufeff')
+        for _ in range(2):  # as often as one likes
+            found = list(documents.pieces(documents.TextFile(path)))
+            assert ''.join(found) == text
+            assert [i for piece in found for i in DEMO.encode(piece)] == DEMO.encode(text)
+
+
+def test_pieces_end_soon_behind_a_block(tmp_path, monkeypatch):
+    monkeypatch.setattr(documents, 'BLOCK_BYTES', 100)
+    (tmp_path / 'a.txt').write_bytes(b'Some words\nin lines. ' * 100 + b'x' * 500)
+    *found, last = map(len, documents.TextFile(tmp_path / 'a.txt'))
+    assert max(found) < 120 and len(found) == 21 and last >= 500
+
+
+@property_test
+@given(TEXT, st.integers(0, 60), st.integers(0, 60), st.integers(1, 12))
+def test_a_part_is_what_stands_between_two_places(text, start, stop, block_bytes):
+    start, stop = sorted([start, stop])
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(documents, 'BLOCK_BYTES', block_bytes)
+        path = os.path.join(folder, 'a.txt')
+        with open(path, 'wb') as file:
+            file.write(('a' + text).encode('utf-8'))
+        for document in ('a' + text, documents.TextFile(path)):
+            part = documents.Part(document, start, stop)
+            assert ''.join(documents.pieces(part)) == ('a' + text)[start:stop]
+
+
+def test_a_byte_that_is_not_utf8_is_named_behind_many_blocks(tmp_path):
+    size = 3 * documents.BLOCK_BYTES + 17
+    (tmp_path / 'a.txt').write_bytes(b'ab ' * size + b'\xff')
+    with pytest.raises(ValueError, match=rf'a\.txt: byte {3 * size} is not UTF-8'):
+        texts_in([tmp_path / 'a.txt'])
+
+
+def test_a_pipe_is_read_once(tmp_path):
+    """It cannot be read again, as a file can that is one document."""
+    ours, theirs = os.pipe()
+    os.write(theirs, b'from a pipe')
+    os.close(theirs)
+    source = f'/dev/fd/{ours}'
+    if not os.path.exists(source):
+        pytest.skip('pipes have no names here')
+    (document,) = documents.read_documents([source])
+    os.close(ours)
+    assert document == 'from a pipe'
+
+
+def test_one_line_of_a_file_is_held_at_a_time(tmp_path):
+    size = 2**21
+    write_lines(tmp_path / 'a.jsonl', ['a' * size] * 4)
+    found = documents.read_documents([tmp_path])
+    # While it is decoded, a line is there as bytes and as str, and so is the text in it.
+    assert peak_memory(lambda: deque(found, maxlen=0)) < 4.5 * size
+
+
+def test_of_a_text_file_a_piece_is_held(tmp_path):
+    (tmp_path / 'a.txt').write_bytes(b'The quick brown fox. ' * 2**19)
+
+    def read():
+        for document in documents.read_documents([tmp_path]):
+            deque(documents.pieces(document), maxlen=0)
+
+    assert peak_memory(read) < 6 * documents.BLOCK_BYTES

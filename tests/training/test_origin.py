@@ -1,0 +1,259 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from helpers.paths import SRC
+from hparams import HParams
+from training.origin import (
+    FIXED,
+    Origin,
+    check_setup,
+    find_origin,
+    held,
+    last_step,
+    read_setup,
+    write_json,
+    write_setup,
+)
+
+SMALL = {'n_ctx': 16, 'n_embd': 16, 'n_head': 2, 'n_layer': 1}
+SETTINGS = {'steps': 10, 'batch_size': 2, 'data': ['text.txt'], 'start': 'bytes'}
+CHILD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from training import origin
+try:
+    with origin.held(sys.argv[2]):
+        print('had it')
+except ValueError as error:
+    print(error)
+"""
+
+
+@pytest.fixture
+def models(byte_models, tmp_path):
+    """A models folder of the test's own, with the model `bytes`."""
+    shutil.copytree(byte_models / 'bytes', tmp_path / 'bytes')
+    return tmp_path
+
+
+def put_run(folder, step=None, **settings):
+    """Make the folder of a run whose `checkpoint` names a step."""
+    folder.mkdir()
+    bytes_model = folder.parent / 'bytes'
+    for name in ('hparams.json', 'encoder.json', 'vocab.bpe'):
+        shutil.copy(bytes_model / name, folder)
+    (folder / 'training.json').write_text(json.dumps(SETTINGS | settings), encoding='utf-8')
+    if step:
+        name_in_checkpoint(folder, f'model-{step}')
+
+
+def name_in_checkpoint(folder, name):
+    line = f'model_checkpoint_path: "{name}"\n' if name else ''
+    (folder / 'checkpoint').write_text(line, encoding='utf-8')
+
+
+# Where a run starts
+
+
+def test_fine_tuning_starts_from_the_weights_and_sizes_of_a_model(models):
+    origin = find_origin('new', str(models), start='bytes')
+    assert (origin.folder, origin.step, origin.slots) == (str(models / 'new'), 0, None)
+    assert origin.weights == str(models / 'bytes' / 'model.ckpt')
+    assert origin.hparams == HParams(n_vocab=257, n_ctx=64, n_embd=16, n_head=2, n_layer=2)
+    assert origin.encoder.encode('A') == [origin.encoder.encoder['A']]
+    assert not (models / 'new').exists()
+
+
+@pytest.mark.parametrize('name', ['new', 'run'])
+def test_the_sizes_that_a_model_has_may_be_said(models, name):
+    put_run(models / 'run', step=5)
+    own = {'n_ctx': 64, 'n_embd': 16, 'n_head': 2, 'n_layer': 2}
+    assert find_origin(name, str(models), 'bytes', sizes=own).hparams == HParams(n_vocab=257, **own)
+
+
+def test_from_scratch_the_sizes_that_are_not_said_are_those_of_124m(models):
+    origin = find_origin('new', str(models), vocabulary='bytes', sizes={'n_layer': 1})
+    assert origin.hparams == HParams(257, n_ctx=1024, n_embd=768, n_head=12, n_layer=1)
+
+
+def test_from_scratch_takes_the_vocabulary_of_a_model_or_of_its_own_folder(models):
+    (models / 'own').mkdir()
+    for name in ('encoder.json', 'vocab.bpe'):
+        shutil.copy(models / 'bytes' / name, models / 'own')
+    for name, vocabulary in [('new', 'bytes'), ('own', None)]:
+        origin = find_origin(name, str(models), vocabulary=vocabulary, sizes=SMALL)
+        assert origin.hparams == HParams(n_vocab=257, **SMALL)
+        assert (origin.source, origin.weights) == (str(models / (vocabulary or name)), None)
+
+
+def test_a_run_goes_on_from_the_step_that_its_checkpoint_names(models):
+    put_run(models / 'run', step=1250)
+    origin = find_origin('run', str(models), start='gone')
+    assert (origin.step, origin.source) == (1250, str(models / 'run'))
+    assert origin.weights == str(models / 'run' / 'model-1250')
+    assert origin.slots == str(models / 'run' / 'optimizer-1250')
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(models):
+    put_run(models / 'run')
+    origin = find_origin('run', str(models), start='bytes')
+    assert (origin.step, origin.weights) == (0, str(models / 'bytes' / 'model.ckpt'))
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (('bytes',), 'bytes is a model already: choose another name; --start bytes begins with it'),
+        (('new', 'nowhere'), "there is no model 'nowhere' in"),
+        (('new',), 'new holds no vocabulary: --start with a model, name one with --vocabulary, or'),
+        (('new', None, 'nowhere'), 'nowhere holds no vocabulary'),
+        (('new', 'bytes', 'bytes'), '--vocabulary is for training from scratch: bytes has its own'),
+        (('new', 'bytes', None, SMALL), 'bytes has n_ctx 64, which --n_ctx 16 cannot change: only'),
+        (('new', 'bytes', None, {'n_ctx': 1024}), 'bytes has n_ctx 64, which --n_ctx 1024 cannot'),
+        (('new', 'bytes', None, {'n_head': 12}), 'bytes has n_head 2, which --n_head 12 cannot'),
+        (('run', 'bytes', None, {'n_layer': 12}), 'run has n_layer 2, which --n_layer 12 cannot'),
+        (('run', None, None, {'n_embd': 768}), 'run has n_embd 16, which --n_embd 768 cannot'),
+        (('new', None, 'bytes', {'n_embd': 15}), 'n_embd=15 is not divisible by n_head=12'),
+        (('own', 'bytes'), 'own holds a vocabulary already: choose another name, or train from'),
+        (('../new', 'bytes'), "model name '../new' does not name a folder inside"),
+        (('', 'bytes'), "model name '' does not name a folder inside"),
+        (('new', 'lacking'), 'lacking lacks vocab.bpe'),
+        (('new', 'large'), 'large has 257 tokens in encoder.json but n_vocab=300 in hparams.json'),
+    ],
+)
+def test_a_start_that_is_not_there_or_not_meant_is_refused(models, arguments, message):
+    put_run(models / 'run', step=5)
+    put_run(models / 'own')
+    (models / 'own' / 'training.json').unlink()
+    shutil.copytree(models / 'bytes', models / 'lacking')
+    (models / 'lacking' / 'vocab.bpe').unlink()
+    shutil.copytree(models / 'bytes', models / 'large')
+    (models / 'large' / 'hparams.json').write_text('{"n_vocab": 300}', encoding='utf-8')
+    before = sorted(models.rglob('*'))
+    name, *others = arguments
+    with pytest.raises(ValueError) as caught:
+        find_origin(name, str(models), *others)
+    assert message in str(caught.value) and '\n' not in str(caught.value)
+    assert sorted(models.rglob('*')) == before
+
+
+@pytest.mark.parametrize('named', ['', 'model.ckpt', 'optimizer-5', 'model-5.bak'])
+def test_a_damaged_checkpoint_file_does_not_start_a_run_anew(models, named):
+    """It would remove the weights that are there."""
+    put_run(models / 'run')
+    name_in_checkpoint(models / 'run', named)
+    with pytest.raises(ValueError, match='names? (no checkpoint|weights of a training run)'):
+        find_origin('run', str(models), start='bytes')
+
+
+def test_the_step_in_use_is_read_from_the_name_of_the_weights(tmp_path):
+    assert last_step(tmp_path) == 0
+    name_in_checkpoint(tmp_path, '/elsewhere/models/run/model-70')
+    assert last_step(tmp_path) == 70
+
+
+@pytest.mark.parametrize('content', ['', '[1]', '{"steps": 1', 'null'])
+def test_a_damaged_training_json_is_named(models, content):
+    put_run(models / 'run', step=5)
+    (models / 'run' / 'training.json').write_text(content, encoding='utf-8')
+    with pytest.raises(ValueError, match='cannot read .*training.json: .*; remove .*run to start'):
+        find_origin('run', str(models), start='bytes')
+
+
+# Settings
+
+
+@pytest.mark.parametrize('name', FIXED)
+def test_settings_that_decide_the_course_of_a_run_cannot_change(models, name):
+    put_run(models / 'run', step=5, **{name: 3})
+    origin = find_origin('run', str(models))
+    check_setup(origin, SETTINGS | {name: 3})
+    with pytest.raises(ValueError) as caught:
+        check_setup(origin, SETTINGS | {name: 4})
+    assert str(caught.value) == (
+        f'{models / "run"} was started with {name} 3, which cannot change to 4: choose another name'
+    )
+
+
+def test_other_settings_may_change_and_are_noted(models, capsys):
+    put_run(models / 'run', step=5, weight_decay=0.1, older=1)
+    check_setup(find_origin('run', str(models)), SETTINGS | {'steps': 20, 'weight_decay': 0.2})
+    assert capsys.readouterr() == (
+        '',
+        'note: steps was 10, now 20\nnote: weight_decay was 0.1, now 0.2\n',
+    )
+
+
+def test_a_run_from_before_optimizers_could_be_chosen_goes_on_with_adamw(models, capsys):
+    put_run(models / 'run', step=5)
+    assert 'optimizer' not in SETTINGS
+    origin = find_origin('run', str(models))
+    check_setup(origin, SETTINGS | {'optimizer': 'adamw'})
+    assert capsys.readouterr() == ('', '')
+    with pytest.raises(ValueError, match='with optimizer adamw, which cannot change to lion'):
+        check_setup(origin, SETTINGS | {'optimizer': 'lion'})
+
+
+def test_before_the_first_checkpoint_all_may_change(models, capsys):
+    """So that who has mistyped something can try again with the same name."""
+    put_run(models / 'run')
+    origin = find_origin('run', str(models), start='bytes')
+    check_setup(origin, {'batch_size': 7, 'data': ['other.txt'], 'start': 'other'})
+    assert capsys.readouterr() == ('', '')
+
+
+def test_a_new_run_becomes_a_model_without_weights(models):
+    for name, arguments in [('new', {'start': 'bytes'}), ('from/scratch', {'vocabulary': 'bytes'})]:
+        origin = find_origin(name, str(models), **arguments)
+        with held(origin.folder):
+            write_setup(origin, SETTINGS)
+        folder = models / name
+        assert read_setup(folder) == SETTINGS
+        assert json.loads((folder / 'hparams.json').read_text()) == origin.hparams.values()
+        for vocabulary in ('encoder.json', 'vocab.bpe'):
+            written = (folder / vocabulary).read_bytes()
+            assert written == (models / 'bytes' / vocabulary).read_bytes()
+
+
+def test_a_run_that_goes_on_notes_its_settings_and_leaves_the_rest(models):
+    put_run(models / 'run', step=5)
+    write_setup(find_origin('run', str(models)), SETTINGS | {'steps': 20})
+    assert read_setup(models / 'run') == SETTINGS | {'steps': 20}
+    (models / 'run' / 'vocab.bpe').unlink()
+    write_setup(Origin(models / 'run', models / 'bytes', None, None, 5), SETTINGS)
+    assert not (models / 'run' / 'vocab.bpe').exists()
+
+
+def test_a_start_that_was_killed_while_it_wrote_is_repeated(models):
+    (models / 'run').mkdir()
+    (models / 'run' / 'training.json').write_text('{}', encoding='utf-8')
+    (models / 'run' / 'encoder.json').write_text('{"ha', encoding='utf-8')
+    origin = find_origin('run', str(models), start='bytes')
+    write_setup(origin, SETTINGS)
+    assert find_origin('run', str(models)).encoder.encoder == origin.encoder.encoder
+
+
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path):
+    path = tmp_path / 'values.json'
+    write_json(str(path), {'old': 1})
+    with pytest.raises(TypeError):
+        write_json(str(path), {'new': 2, 'not to be written': object()})
+    assert json.loads(path.read_text(encoding='utf-8')) == {'old': 1}
+    assert os.listdir(tmp_path) == ['values.json']
+
+
+def test_only_one_process_trains_in_a_folder(tmp_path):
+    folder = tmp_path / 'models' / 'run'
+
+    def try_elsewhere():
+        command = [sys.executable, '-c', CHILD, str(SRC), str(folder)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    with held(folder):
+        assert try_elsewhere() == f'{folder} is being trained by another process'
+    assert try_elsewhere() == 'had it'
