@@ -320,9 +320,8 @@ class Engine(Generator):
             verified = decoding.verified()
             if verified is decoding:
                 raise
-        if (
-            verified is not decoding
-        ):  # model.py was edited: what was loaded would compute it wrongly
+        # Where model.py was edited, what was loaded may compute something else.
+        if verified is not decoding:
             self.close()
             self._load(loaded, verified, dtype)
 

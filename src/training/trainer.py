@@ -110,7 +110,7 @@ class Trainer(SessionOwner):
         """What samples with the weights as they are."""
         decoding = PlainDecoding(self.hparams)
         if self.fast:
-            decoding = Decoding(self.hparams, n_shards=1, trained=True)
+            decoding = Decoding(self.hparams, n_shards=1, trained=True).verified()
         return Generator(self.session, self.hparams, encoder, decoding)
 
     def _accumulate(self, quantities):
