@@ -1,9 +1,11 @@
 """What all optimizers have in common: variables of their own, decoupled weight decay, the order."""
 
+import abc
+
 import tensorflow.compat.v1 as tf
 
 
-class Optimizer:
+class Optimizer(abc.ABC):
     """Updates variables by their gradients; a subclass says how one variable is updated.
 
     variables: list of tf.Variable, float32.
@@ -42,12 +44,12 @@ class Optimizer:
         shrunk = variable.read_value() * (1 - rate * self.weight_decay)
         return variable.assign(shrunk, read_value=False)
 
+    @abc.abstractmethod
     def update(self, variable, gradient, slots, step, rate):
         """The operation that updates one variable, after its decay, and its slots.
 
         slots: variables of the same shape, zeros at first, in the order of slot_names.
         """
-        raise NotImplementedError
 
 
 def slot(variable, name):
