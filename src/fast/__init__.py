@@ -15,6 +15,7 @@ DTYPES = {
 
 _MODULES = {
     'Decoding': 'decoding',  # for generating
+    'Store': 'weights',  # for a KV cache between runs
     'Stored': 'getters',  # for scoring
     'Variables': 'getters',  # for validating
     'trained_matrix': 'getters',  # for training

@@ -13,13 +13,14 @@ import tensorflow.compat.v1 as tf
 
 import seam
 from fast import DTYPES, onednn, restore, xla_activation
+from fast.weights import Store
 
 
 class Stored(seam.Execution):
     """Weights as they are stored for use: of a dtype, and without initial values.
 
-    dtype: one of fast.DTYPES; biases and gains stay float32 variables, which a checkpoint sets.
-    loaded: {name: weight} of those that `load` has to set.
+    dtype: one of fast.DTYPES; biases and gains stay float32.
+    loaded: {name: weight} of those that `load` sets.
     """
 
     def __init__(self, dtype='float32'):
@@ -36,17 +37,17 @@ class Stored(seam.Execution):
 
     def weight(self, kind, name, shape, initializer):
         if name in self.kinds:
-            return self.load_later(self.kinds[name], full_name(name), shape)
+            weight = self.load_later(self.kinds[name], full_name(name), shape)
+            return weight.for_many_rows() if self.many_rows else weight
         kind = fused_kinds().get(kind, kind) if self.many_rows else kind
-        return kind(tf.get_variable(name, shape, initializer=fed))
+        return kind(self.load_later(Store, full_name(name), shape).values)
 
-    def load_later(self, kind, name, shape):
-        """The weight of a name, which `load` sets, in the form for as many rows as there are."""
+    def load_later(self, make, name, shape):
+        """What `make` makes of a weight's name and shape, once; `load` sets it."""
         if name not in self.loaded:
             with tf.name_scope(None):  # of variables, not of what first asks for them
-                self.loaded[name] = kind(name, shape)
-        weight = self.loaded[name]
-        return weight.for_many_rows() if self.many_rows else weight
+                self.loaded[name] = make(name, shape)
+        return self.loaded[name]
 
     def load(self, session, path, reader):
         """Set `loaded` from the checkpoint at `path`, which `reader` reads."""
@@ -57,11 +58,6 @@ def full_name(name):
     """The name of a weight in checkpoints: that of its variable scope comes first."""
     scope = tf.get_variable_scope().name
     return f'{scope}/{name}' if scope else name
-
-
-def fed(shape, dtype, **more):
-    """An initializer that takes no time to build, of variables that a checkpoint sets."""
-    return tf.placeholder(dtype, shape)
 
 
 def fused_kinds():

@@ -47,8 +47,8 @@ class Int8Matrix(StoredWeight):
         # What -127 and 127 stand for. These and the rest are as the kernel asks for them.
         self.least, self.most = tf.unstack(ranges.read_value())
         self.quantized = tf.bitcast(self.values, tf.qint8)
-        self.bias = shared(0.0, [self.n_outputs])
-        self.input_range = shared(-1.0, []), shared(1.0, [])
+        self.bias = shared(0.0, tf.float32, [self.n_outputs])
+        self.input_range = shared(-1.0, tf.float32), shared(1.0, tf.float32)
 
     def arrays(self, values):
         quantized, scales = quantize(values.reshape(self.matrix_shape), self.transposed)

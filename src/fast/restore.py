@@ -1,4 +1,4 @@
-"""Setting weights of other dtypes from a float32 checkpoint, and from the file cached beside it."""
+"""Setting weights from a float32 checkpoint, and those of other dtypes from the file beside it."""
 
 import contextlib
 import os
@@ -7,16 +7,48 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from fast import int8_file
+from fast.weights import Store, StoredWeight, shared
 
 WORTH_CACHING = 2**26  # weights of a model: fewer are quantized about as fast as they are read
+READ_AT_ONCE = 2  # weights that are packed as they are read: a whole one takes memory beside that
 LOADED_AT_ONCE = 2**25  # bytes that one run of the session sets: each run takes 20 ms to prepare
 
 
-def load(session, path, reader, matrices):
-    """Set weights of other dtypes from the checkpoint at `path`, whose reader gives them by name.
+def load(session, path, reader, weights):
+    """Set weights from the checkpoint at `path`, whose reader gives them by name.
 
-    matrices: list of StoredWeight. What takes long to make comes from a file beside the checkpoint,
-        if there is one already.
+    weights: list of Store, StoredWeight, or what sharded_weights.sharded makes.
+    """
+    matrices = [weight for weight in weights if isinstance(weight, StoredWeight)]
+    read(session, path, [weight for weight in weights if weight not in matrices])
+    convert(session, path, reader, matrices)
+
+
+def read(session, path, weights):
+    """Set float32 weights, which TensorFlow reads by itself."""
+    plain = [weight for weight in weights if isinstance(weight, Store)]
+    packed = [weight for weight in weights if weight not in plain]
+    # The largest first, while nothing else takes memory.
+    packed.sort(key=lambda weight: -weight.shape.num_elements())
+    done = []
+    with session.graph.as_default():
+        for together in filter(None, [*([weight] for weight in packed), plain]):
+            names = [weight.name for weight in together]
+            with tf.device('CPU:0'), tf.control_dependencies(done[-READ_AT_ONCE:][:1]):
+                values = tf.raw_ops.RestoreV2(
+                    prefix=shared(path, tf.string),
+                    tensor_names=names,
+                    shape_and_slices=shared([''] * len(names), tf.string),
+                    dtypes=[tf.float32] * len(names),
+                )
+            done += [weight.assign(value) for weight, value in zip(together, values, strict=True)]
+        session.run(done)
+
+
+def convert(session, path, reader, matrices):
+    """Set weights of other dtypes than the checkpoint's: list of StoredWeight.
+
+    What takes long to make comes from a file beside the checkpoint, if there is one already.
     """
     size = sum(matrix.shape.num_elements() for matrix in matrices if matrix.worth_caching)
     if size < WORTH_CACHING:

@@ -14,6 +14,8 @@ import math
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from fast.weights import Store, shared
+
 # The axis along which a layer's weights are split, and of how many matrices side by side they are.
 # Weights with other names are whole in each shard; the bias of rows is added once.
 COLUMNS, ROWS = -1, -2
@@ -21,7 +23,6 @@ SPLIT = {'c_attn': (COLUMNS, 3), 'c_fc': (COLUMNS, 1), 'c_proj': (ROWS, 1)}
 SPLIT_ROWS_BIAS = 'c_proj/b'
 WIDTH = 64  # outputs of a block: those for which oneDNN's sums stay in a processor's registers
 PARTS_OF_A_SHARD = 4  # Parts of the embedding a shard: a core that is faster takes more of them.
-AT_ONCE = 2  # So many weights are read from a checkpoint at a time: whole ones take memory.
 
 
 def shares(n_items, n):
@@ -38,24 +39,6 @@ def how_split(name):
     return axis, n_matrices
 
 
-class Store:
-    """A float32 variable with only those operations that are used here, in place of tf.Variable.
-
-    Each of a tf.Variable's ten operations takes 0.3 ms to make, and the 124M has 145 variables.
-    """
-
-    def __init__(self, name, shape):
-        with tf.control_dependencies(None):  # outside of loops
-            name = tf.get_default_graph().unique_name(name)  # those of one name are one variable
-            self.handle = tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=shape, shared_name=name)
-            self.values = tf.raw_ops.ReadVariableOp(resource=self.handle, dtype=tf.float32)
-
-    def assign(self, values):
-        """The operation that sets it to a tensor with as many numbers."""
-        values = tf.reshape(values, self.values.shape)
-        return tf.raw_ops.AssignVariableOp(resource=self.handle, value=values)
-
-
 class Blocks:
     """A matrix [K, M] in blocks: `values` [M / W, K, W]."""
 
@@ -66,7 +49,8 @@ class Blocks:
         """Rows x [N, K] times the matrix: [N, M]."""
         n_blocks, _, width = self.values.shape.as_list()
         y = tf.matmul(x, self.values)  # [M / W, N, W]
-        return tf.reshape(tf.transpose(y, [1, 0, 2]), [-1, n_blocks * width])
+        y = tf.transpose(y, shared([1, 0, 2]))
+        return tf.reshape(y, shared([-1, n_blocks * width]))
 
     def layer(self, x, b, activation=None):
         """The matmul and a bias [M], through a function of each output or None: [N, M]."""
@@ -93,6 +77,10 @@ def in_proportion(n_items, heads):
     return [n_items * n // sum(heads) for n in heads]
 
 
+def assign_part(store, part):
+    return store.assign(tf.reshape(part, shared(store.shape.as_list())))
+
+
 class ShardedBias:
     """The bias of one or more matrices side by side; a part has its heads' outputs of each."""
 
@@ -107,8 +95,9 @@ class ShardedBias:
         self.parts = [store.values for store in self.stores]
 
     def assign(self, values):
-        parts = tf.split(tf.reshape(values, [self.n_matrices, -1]), self.sizes, axis=1)
-        return tf.group(list(map(Store.assign, self.stores, parts)))
+        values = tf.reshape(values, shared([self.n_matrices, -1]))
+        parts = tf.split(values, shared(self.sizes), shared(1), num=len(self.sizes))
+        return tf.group(list(map(assign_part, self.stores, parts)))
 
 
 class ShardedMatrix:
@@ -137,10 +126,11 @@ class ShardedMatrix:
 
     def assign(self, values):
         n_matrices, n_blocks, n_inputs, width = self.stacked
-        values = tf.reshape(values, [n_inputs, n_matrices, n_blocks, width])
+        values = tf.reshape(values, shared([n_inputs, n_matrices, n_blocks, width]))
+        values = tf.transpose(values, shared([1, 2, 0, 3]))
         # Whole, then split: parts of each of its sizes, freed, would leave gaps in memory.
-        parts = tf.split(tf.transpose(values, [1, 2, 0, 3]), self.sizes, axis=self.axis)
-        return tf.group(list(map(Store.assign, self.stores, parts)))
+        parts = tf.split(values, shared(self.sizes), shared(self.axis), num=len(self.sizes))
+        return tf.group(list(map(assign_part, self.stores, parts)))
 
 
 class ShardedEmbedding:
@@ -181,20 +171,3 @@ class ShardedEmbedding:
         *logits, last = [part.product(x) for part in self.parts]
         n_last = self.n_vocab - sum(some.shape[1].value for some in logits)
         return tf.concat([*logits, last[:, :n_last]], axis=-1)
-
-
-def restore(session, path, weights):
-    """Set weights that `sharded` has made from the checkpoint at `path`."""
-    with session.graph.as_default(), tf.device('CPU:0'):
-        done = []
-        # The largest first, while nothing else takes memory.
-        for weight in sorted(weights, key=lambda weight: -weight.shape.num_elements()):
-            with tf.control_dependencies(done[-AT_ONCE : 1 - AT_ONCE]):
-                (values,) = tf.raw_ops.RestoreV2(
-                    prefix=path,
-                    tensor_names=[weight.name],
-                    shape_and_slices=[''],
-                    dtypes=[tf.float32],
-                )
-            done.append(weight.assign(values))
-        session.run(done)

@@ -12,6 +12,7 @@ declares so, and trial.py tries whether it is true.
 """
 
 import dataclasses
+import functools
 import os
 import typing
 
@@ -52,10 +53,8 @@ class TensorParallel(Stored):
 
     def sharded(self, name, shape):
         """A weight by parts; name, shape: as in checkpoints."""
-        if name not in self.loaded:
-            with tf.name_scope(None):  # of variables, not of what first asks for them
-                self.loaded[name] = sharded_weights.sharded(name, shape, self.heads)
-        return self.loaded[name]
+        make = functools.partial(sharded_weights.sharded, heads=self.heads)
+        return self.load_later(make, name, shape)
 
     def shards(self):
         return [Shard(self, i) for i in range(len(self.heads))]
@@ -70,9 +69,6 @@ class TensorParallel(Stored):
 
     def feed_forward(self, mlp, x, scope, n_state, **more):
         return tf.add_n([shard.call(mlp, x, scope, n_state, **more) for shard in self.shards()])
-
-    def load(self, session, path, reader):
-        sharded_weights.restore(session, path, list(self.loaded.values()))
 
 
 class Shard(seam.Execution):
@@ -95,8 +91,7 @@ class Shard(seam.Execution):
             added_once = full.endswith(SPLIT_ROWS_BIAS) and self.i
             if added_once:
                 return kind(tf.zeros(shape))
-            with tf.variable_scope(tf.get_variable_scope(), reuse=tf.AUTO_REUSE):
-                return self.whole.weight(kind, name, shape, initializer)
+            return self.whole.weight(kind, name, shape, initializer)
         axis, _ = how
         shape = list(shape)
         shape[axis] = shape[axis] * sum(self.whole.heads) // self.whole.heads[self.i]

@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 import kv_cache as kv
 import sample
 import seam
-from fast import Decoding, check_dtype, has_int8_kernel
+from fast import Decoding, Store, check_dtype, has_int8_kernel
 from generation.plain import PlainDecoding
 from generation.text_stream import before_end
 from loading.loaded_model import LoadedModel
@@ -78,7 +78,7 @@ class Generator(SessionOwner):
         self.capacity = tf.placeholder(tf.int32, [], 'capacity')
         empty = self.decoding.empty_cache(self.batch, self.capacity)
         self.variables = tf.nest.map_structure(cache_variable, empty)
-        cache = tf.nest.map_structure(lambda v: v.read_value(), self.variables)
+        cache = tf.nest.map_structure(lambda v: v.values, self.variables)
         self.reset = assign(self.variables, empty)
         self.grow = assign(self.variables, grown(cache, self.capacity))
 
@@ -340,12 +340,7 @@ class Engine(Generator):
 def cache_variable(buffer):
     """A variable for a buffer of the cache, of any batch and capacity; not in checkpoints."""
     _, heads, _, width = buffer.shape.as_list()
-    return tf.Variable(
-        buffer,
-        shape=tf.TensorShape([None, heads, None, width]),
-        trainable=False,
-        collections=[tf.GraphKeys.LOCAL_VARIABLES],
-    )
+    return Store('cache', [None, heads, None, width])
 
 
 def assign(variables, cache):

@@ -22,7 +22,8 @@ def restore(session, path, variables, remedy='download the model again', stored=
     try:
         reader = tf.train.load_checkpoint(path)
         compare(path, reader, variables, stored.loaded.values() if stored else ())
-        tf.train.Saver(variables).restore(session, path)
+        if variables:
+            tf.train.Saver(variables).restore(session, path)
         if stored:
             stored.load(session, path, reader)
     except tf.errors.ResourceExhaustedError as error:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from fast.sharded_weights import AT_ONCE, WIDTH, Blocks, ShardedEmbedding, restore, sharded
+from fast.restore import READ_AT_ONCE, read
+from fast.sharded_weights import WIDTH, Blocks, ShardedEmbedding, sharded
 
 rng = np.random.default_rng(0)
 
@@ -121,7 +122,7 @@ def test_weights_come_from_a_checkpoint_by_their_names(tmp_path):
     embedding = ShardedEmbedding('model/wte', [100, 6], 2)
     weights = [sharded(name, shapes[name], [1, 2]) for name in list(shapes)[1:]]
     with tf.Session() as session:
-        restore(session, path, [*weights, embedding])
+        read(session, path, [*weights, embedding])
         rows = session.run(embedding.rows(tf.range(100)))
         np.testing.assert_array_equal(rows, values['model/wte'])
         for weight in weights[:2]:
@@ -136,7 +137,7 @@ def test_weights_come_from_a_checkpoint_by_their_names(tmp_path):
     names = [tf.get_static_value(op.inputs[1])[0].decode() for op in reads]
     assert names[0] == 'model/wte' and len(names) == len(shapes)
     waits = [len(op.inputs[0].op.control_inputs) for op in reads]
-    assert waits == [0] * AT_ONCE + [1] * (len(reads) - AT_ONCE)
+    assert waits == [0] * READ_AT_ONCE + [1] * (len(reads) - READ_AT_ONCE)
 
 
 def test_weights_of_the_same_name_are_different_variables():
