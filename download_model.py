@@ -8,7 +8,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'src'))
 
-from downloads import fetch
+from downloads import fetch, transport
 from support import command_line
 from support.files import expand
 
@@ -101,9 +101,12 @@ def files_of(name, manifest, models_dir, base):
 
 def check_hparams(expected, path):
     with open(path, encoding='utf-8') as f:
-        hparams = json.load(f)
+        try:
+            hparams = json.load(f)
+        except RecursionError:
+            hparams = '[[…'
     if hparams != expected:
-        raise ValueError(f'hyperparameters {hparams} instead of {expected}')
+        raise ValueError(f'hyperparameters {transport.said(hparams)} instead of {expected}')
 
 
 def check_index(path):

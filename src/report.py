@@ -5,7 +5,7 @@ import os
 
 from evaluation.figure import drawing, panels_of, read_points, write
 from support import command_line
-from support.files import expand
+from support.files import expand, shown
 
 
 def report(*results: str, output: str = 'zero_shot'):
@@ -26,7 +26,7 @@ def report(*results: str, output: str = 'zero_shot'):
         raise ValueError(f'there is nothing in {", ".join(results)} that the paper reports too')
     with drawing(panels) as figure:
         write(figure, name)
-    print(f'{name}.png\n{name}.svg')
+    print(shown(f'{name}.png'), shown(f'{name}.svg'), sep='\n')
 
 
 if __name__ == '__main__':

@@ -104,7 +104,8 @@ def train(
         save_every: steps between checkpoints
         keep: how many checkpoints stay
         workers: host:port of all processes that train together, separated by commas; they must
-            see the same folders
+            see the same folders, and the network must be one that you trust: who can connect to
+            these ports can read and write files
         task: which of them this process is, from 0
     """
     flags = dict(locals())

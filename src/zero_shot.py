@@ -41,7 +41,7 @@ from loading.model_files import find_model, fingerprint, load_encoder_with_end
 from scoring.start import start_scorer
 from support import command_line
 from support.checks import check_whole
-from support.files import expand
+from support.files import expand, shown
 from support.provenance import source_digest, source_version
 
 
@@ -120,7 +120,7 @@ def show(results):
         print(table(results.content), end='')
         return
     print(short_table(results.content, shutil.get_terminal_size().columns), end='')
-    print(f'\nall columns: {results.table_path}')
+    print(f'\nall columns: {shown(results.table_path)}')
 
 
 if __name__ == '__main__':

@@ -7,14 +7,15 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import types
 
 import pytest
 
 import download_data
-from downloads import archives, fetch
+from downloads import archives, fetch, transport
 from helpers.paths import SRC
-from helpers.servers import web_server
+from helpers.servers import raw_server, web_server
 from helpers.small_archives import files_below, tarred, zipped
 
 ROOT = pathlib.Path(download_data.__file__).parent
@@ -341,6 +342,38 @@ def test_addresses_are_tried_in_their_order(get, small, web):
     tried = [line for line in err if line.endswith('; trying the next address')]
     assert len(tried) == 2 and '404' in tried[0] and 'sha256' in tried[1]
     assert data_below(small.data) == {'ptb/ptb.test.txt': PTB}
+
+
+@pytest.mark.parametrize('headers', ['Location: http://[::1', 'Location: file:///etc/passwd'])
+def test_after_an_answer_that_makes_no_sense_comes_the_next_address(get, small, web, headers):
+    answer = f'HTTP/1.1 302 Found\r\n{headers}\r\nConnection: close\r\n\r\n'.encode()
+    with raw_server(lambda *_: [answer]) as (liar, _):
+        urls = [f'{liar}/ptb.test.txt', f'{web[0]}/mirror/ptb/ptb.test.txt']
+        small.manifest['sets']['ptb']['ptb.test.txt']['urls'] = urls
+        small.save()
+        status, out, err = get('ptb', base=None)
+    assert status == 0 and data_below(small.data) == {'ptb/ptb.test.txt': PTB}
+    assert len([line for line in err if line.endswith('; trying the next address')]) == 1
+
+
+def test_after_an_address_that_is_too_slow_comes_the_next_one(get, small, web, monkeypatch):
+    monkeypatch.setattr(transport, 'SLOW_SECONDS', 0.1)
+    monkeypatch.setattr(fetch, 'ATTEMPTS', 2)
+
+    def slowly(*_):
+        yield b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n' % len(PTB)
+        for i in range(len(PTB)):
+            yield PTB[i : i + 1]
+            time.sleep(0.02)
+
+    with raw_server(slowly) as (slow, _):
+        urls = [f'{slow}/ptb.test.txt', f'{web[0]}/mirror/ptb/ptb.test.txt']
+        small.manifest['sets']['ptb']['ptb.test.txt']['urls'] = urls
+        small.save()
+        status, out, err = get('ptb', base=None)
+    assert status == 0 and data_below(small.data) == {'ptb/ptb.test.txt': PTB}
+    [line] = [line for line in err if line.endswith('; trying the next address')]
+    assert 'slower than 1,000 bytes a second, 2 times' in line
 
 
 def test_what_one_mirror_sent_the_next_one_continues(get, small, web, monkeypatch):

@@ -107,6 +107,13 @@ def test_a_png_and_an_svg_are_written_and_always_the_same(matplotlib, call, resu
     assert [name.read_bytes() for name in names] == first
 
 
+@pytest.mark.parametrize('model', ['d\udce9mo\x1b[1m', r'costs $\x$', '<&>'])
+def test_any_name_of_a_model_is_written_as_letters(matplotlib, call, results, tmp_path, model):
+    path = results(model, some_tasks(), parameters=10**6)
+    assert call(report, path, '--output', tmp_path / 'figure')[::2] == (0, '')
+    ET.parse(tmp_path / 'figure.svg')
+
+
 def test_a_figure_that_cannot_be_written_leaves_the_old_one(
     matplotlib, call, results, tmp_path, monkeypatch
 ):

@@ -1,5 +1,6 @@
 import json
 import math
+import os
 import shutil
 import sys
 
@@ -152,6 +153,23 @@ def test_the_page_holds_the_texts_and_the_numbers(run, file, tmp_path):
     for number in list(values(out.splitlines()).values())[1:]:
         assert f'<dd>{number}</dd>' in page
     assert page.endswith('</html>\n') and '<title>Surprisal of demo</title>' in page
+
+
+def test_a_name_that_is_not_utf8_is_shown_escaped_and_nothing_is_lost(run, file, tmp_path):
+    try:
+        shutil.copy(file, os.fsencode(tmp_path) + b'/caf\xe9\n.txt')
+    except OSError:
+        pytest.skip('names are UTF-8 here')
+    name = f'{tmp_path}/caf\\udce9\\n.txt'
+    page, tokens = tmp_path / 'page.html', tmp_path / 'tokens.jsonl'
+    status, out, err = run(file, tmp_path / 'caf\udce9\n.txt', '--html', page, '--tokens', tokens)
+    assert (status, err) == (0, '')
+    head, *rows = out.splitlines()[:4]
+    assert rows[1].startswith(f'{name} ') and {len(row) for row in rows} == {len(head)}
+    assert values(out.splitlines())['documents'] == '2'
+    records = [json.loads(line) for line in tokens.read_text(encoding='utf-8').splitlines()]
+    assert {record['document'] for record in records} == {str(file), name}
+    assert f'<h2>{name}</h2>' in page.read_text(encoding='utf-8')
 
 
 def test_context_and_stride_are_those_of_the_library(run, file, scorer):

@@ -13,15 +13,19 @@ collectives in the same order, and run them equally often:
             group.run(session, group.broadcast(variables))
             group.run(session, train)
 
-TensorFlow's servers listen on every network interface and obey whoever connects: for networks that
-can be trusted only.
+TensorFlow's servers listen on every network interface, and obey whoever connects: reading files,
+for example. That is for networks that can be trusted only. If all workers are on this machine, and
+it runs Linux, nobody else can connect.
 """
 
 import contextlib
 import hashlib
+import ipaddress
 import itertools
 import os
 import socket
+import stat
+import sys
 import threading
 import time
 
@@ -52,6 +56,7 @@ class Group:
         and one of them may be validating for days. A worker that has gone is noticed in any case,
         one that hangs is waited for.
     communication: 'nccl' (between GPUs; CPUs use the ring in any case) or 'ring'.
+    announce: called with a line of text when the port is open, and says who can connect.
     Raises ValueError if the arguments do not fit together, differ between workers, the port is
     taken, or a worker does not come.
     """
@@ -65,6 +70,7 @@ class Group:
         start_timeout=300,
         timeout=None,
         communication='nccl',
+        announce=lambda line: print(line, file=sys.stderr),
     ):
         self.workers = list(workers or [])
         self.rank, self.size = task, max(1, len(self.workers))
@@ -81,7 +87,7 @@ class Group:
         self._running = None  # (session, time) of the run that waits for the others
         self._lost = None  # why there can be no other
         self._left = threading.Event()
-        self._start_server()
+        self._start_server(announce)
         self._wait_for_others(start_timeout)
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
@@ -96,7 +102,7 @@ class Group:
         if not 0 <= self.rank < self.size:
             raise ValueError(f'task {self.rank} is none of 0..{self.size - 1}')
 
-    def _start_server(self):
+    def _start_server(self, announce):
         prefix = '/job:worker/replica:0/task:'
         self.config.experimental.collective_group_leader = f'{prefix}0'
         # Without a filter this process's sessions would spread over all workers.
@@ -105,11 +111,19 @@ class Group:
         hosts = [split_address(worker)[0] for worker in self.workers]
         os.environ['no_grpc_proxy'] = ','.join(hosts)
         cluster = {'worker': self.workers}
+        port = split_address(self.workers[self.rank])[1]
         try:
-            server = tf.train.Server(cluster, 'worker', self.rank, config=self.config)
+            server = tf.train.Server(cluster, 'worker', self.rank, config=self.config, start=False)
         except tf.errors.OpError as error:
-            port = split_address(self.workers[self.rank])[1]
             raise ValueError(f'worker {self.rank} cannot listen on port {port}') from error
+        if all(map(is_loopback, hosts)) and keep_to_loopback(port):
+            announce(f'worker {self.rank} listens on port {port}, for this machine alone')
+        else:
+            announce(
+                f'worker {self.rank} listens on port {port} of every network interface: whoever '
+                'connects can read and write files here, so the network must be one that you trust'
+            )
+        server.start()
         self.session_target = server.target
 
     def _wait_for_others(self, seconds):
@@ -308,6 +322,51 @@ def split_address(address):
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise ValueError(f'{address!r} is not host:port')
     return host.strip('[]'), int(port)
+
+
+def is_loopback(host):
+    """Whether a host is this machine by definition."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == 'localhost'
+
+
+def keep_to_loopback(port):
+    """Let only this machine connect to a port that this process listens on; whether that is so.
+
+    TensorFlow has no setting for it, but Linux lets a socket be bound to an interface afterwards.
+    """
+    if not hasattr(socket, 'SO_BINDTODEVICE'):
+        return False
+    try:
+        with contextlib.ExitStack() as stack:
+            listening = [stack.enter_context(found) for found in listening_sockets(port)]
+            for found in listening:
+                found.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b'lo')
+            return bool(listening)
+    except OSError:  # before Linux 5.7 only root may
+        return False
+
+
+def listening_sockets(port):
+    """Yield this process's sockets that listen on a TCP port, as duplicates for the caller."""
+    for name in os.listdir('/proc/self/fd'):
+        try:
+            if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                continue
+            found = socket.socket(fileno=os.dup(int(name)))
+        except OSError:  # it was closed meanwhile, as that of the folder's listing is
+            continue
+        internet = found.family in (socket.AF_INET, socket.AF_INET6)
+        if (
+            internet
+            and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            and found.getsockname()[1] == port
+        ):
+            yield found
+        else:
+            found.close()
 
 
 def is_there(address):

@@ -16,6 +16,7 @@ import zipfile
 import zlib
 
 from downloads.fetch import DISK_BLOCK, DownloadError, exclusive, length, progress, release
+from support.files import FULL, put_in_place
 
 BROKEN = (
     zipfile.BadZipFile,
@@ -132,7 +133,7 @@ def write(archive, member, source, record):
             os.fsync(part.fileno())
         except BaseException as error:
             part.truncate(0)  # then `exclusive` removes it
-            if getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT):
+            if getattr(error, 'errno', None) in FULL:
                 raise DownloadError(
                     f'the disk is full, and {member.path} not unpacked; {archive} is kept: '
                     'free some space and run again'
@@ -140,7 +141,7 @@ def write(archive, member, source, record):
             raise
         record(member, size, digests['sha256'])
         release(part)
-        os.replace(part.name, member.path)
+        put_in_place(part.name, member.path)
 
 
 def copy(stream, part, member, archive):

@@ -2,36 +2,36 @@
 
 A file is received into PATH.part, verified there, and only then renamed to PATH, so that nothing
 half-written ever has the final name. What an interrupted run has received, the next one keeps.
+A server may say anything: it ends in the right file or in a DownloadError, and in a stated time.
 """
 
 import base64
 import contextlib
 import dataclasses
 import email.utils
-import errno
 import hashlib
-import io
 import os
 import pathlib
 import re
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Callable
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import requests
 import tqdm
 import urllib3
 from requests.exceptions import ChunkedEncodingError
 
-from support.files import HELD, lock
+from downloads.transport import SLOWEST, Interrupted, open_session, said
+from support.files import FULL, HELD, lock, put_in_place
 
 ATTEMPTS = 6  # so many in a row without a new byte are the last; with the waits, half a minute
 FIRST_WAIT = 1.0  # seconds before the second attempt; each further wait is twice as long
 LONGEST_WAIT = 60.0  # seconds; a server may ask for more and does not get it
 TIMEOUT = (10.0, 60.0)  # seconds to connect, seconds between two bytes
+UNKNOWN_BYTES = 1 << 26  # more are not taken of a file of which not even a prediction is known
 NETWORK_BLOCK = 1 << 16  # bytes; a connection that breaks loses less than one block
 DISK_BLOCK = 1 << 20  # bytes that are read at a time, of files on a disk
 
@@ -44,15 +44,18 @@ class WrongFile(DownloadError):
     """A file on disk is not what it should be; the message is the reason alone."""
 
 
-class Interrupted(Exception):
-    """An attempt failed for a reason that may pass; the server asks for `wait` seconds of peace."""
-
-    def __init__(self, reason, wait=0.0):
-        super().__init__(reason)
-        self.wait = wait
-
-
-PASSING = Interrupted, requests.ConnectionError, requests.Timeout, ChunkedEncodingError
+PASSING = (
+    Interrupted,
+    requests.ConnectionError,
+    requests.Timeout,
+    ChunkedEncodingError,
+    urllib3.exceptions.ProtocolError,  # of a redirect's own page, where requests does not translate
+    urllib3.exceptions.TimeoutError,
+    ConnectionError,
+    TimeoutError,
+)
+# What requests makes of an answer that cannot be understood: not always an error of its own.
+NONSENSE = requests.RequestException, urllib3.exceptions.HTTPError, ValueError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +69,13 @@ class RemoteFile:
     sha256: str | None = None  # hexadecimal
     check: Callable[[str], None] | None = None  # raises ValueError for contents that are not right
     optional: bool = False  # for the caller: nothing here treats such a file otherwise
+
+    @property
+    def limit(self):
+        """Bytes; more than these cannot be the file, and would only fill the disk."""
+        if self.size is not None:
+            return self.size
+        return UNKNOWN_BYTES if self.predicted_size is None else 2 * self.predicted_size + 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,7 +209,7 @@ def fetch(file):
     part_path = file.path + '.part'
     try:
         for last_try in (False, True):
-            with exclusive(part_path) as part, open_session() as session:
+            with exclusive(part_path) as part, open_session(file.url) as session:
                 offer, start = receive(session, file, part)
                 os.fsync(part.fileno())  # or a crash could leave the name without the bytes
                 release(part)
@@ -210,10 +220,10 @@ def fetch(file):
                     if start == 0 or last_try:
                         raise DownloadError(f'{file.url}: {error}') from error
                 else:
-                    os.replace(part_path, file.path)
+                    put_in_place(part_path, file.path)
                     return evidence
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in FULL:
             raise
         raise DownloadError(
             f'the disk is full, and {file.path} not complete; what was received is kept in '
@@ -227,7 +237,7 @@ def exclusive(path):
 
     The operating system lets go of the lock of a process that has died.
     """
-    with open(path, 'a+b', buffering=0) as part:
+    with open(path, 'a+b', buffering=0, opener=plain_file) as part:
         try:
             lock(part)
             still_there = os.path.samestat(os.fstat(part.fileno()), os.stat(path))
@@ -244,6 +254,13 @@ def exclusive(path):
                     os.remove(path)
 
 
+def plain_file(path, flags):
+    """Open as os.open does, but no link, since what it leads to would be overwritten; no pipe."""
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        raise DownloadError(f'{path} is a link, or no file at all: remove it')
+    return os.open(path, flags | getattr(os, 'O_NOFOLLOW', 0), 0o666)
+
+
 def release(part):
     """Close a file that is about to be renamed or removed, where that cannot be done while open.
 
@@ -257,41 +274,11 @@ def length(part):
     return os.fstat(part.fileno()).st_size
 
 
-def open_session():
-    session = requests.Session()
-    session.headers['Accept-Encoding'] = 'identity'  # offsets and sizes count bytes of the file
-    session.mount('file://', FileAdapter())
-    return session
-
-
-class FileAdapter(requests.adapters.BaseAdapter):
-    """Lets requests read file:// URLs, so that a copy on a disk is treated like any mirror."""
-
-    def __init__(self):
-        super().__init__()
-        self.opened = contextlib.ExitStack()
-
-    def send(self, request, **_):
-        response = requests.Response()
-        response.request, response.url = request, request.url
-        try:
-            path = url2pathname(urlsplit(request.url).path)
-            response.raw = self.opened.enter_context(open(path, 'rb'))
-        except OSError as error:
-            response.raw, response.status_code, response.reason = io.BytesIO(), 404, error.strerror
-        else:
-            response.status_code = 200
-            response.headers['Content-Length'] = str(length(response.raw))
-        return response
-
-    def close(self):
-        self.opened.close()
-
-
 def receive(session, file, part):
     """Fill the .part, after each interruption going on where it stopped.
 
-    Gives up after ATTEMPTS interruptions in a row without a byte more than ever before.
+    Gives up after ATTEMPTS interruptions in a row that brought no more than ever before, or that
+    more slowly than SLOWEST.
     Returns (Offer of the server, byte at which the last request began).
     """
     known, most, failures = None, length(part), 0
@@ -299,6 +286,7 @@ def receive(session, file, part):
         print(f'downloading {file.url}' + f' from byte {most:,}' * (most > 0), file=sys.stderr)
     with progress(f'downloading {file.path}', file.size or file.predicted_size, most) as bar:
         while True:
+            began = time.monotonic()
             try:
                 offer = ask(session, file)
                 if offer == Offer():  # the server is not itself: what it said before still holds
@@ -308,7 +296,9 @@ def receive(session, file, part):
                 known = None if offer == Offer() else offer
                 return transfer(session, file, part, offer, bar)
             except PASSING as error:
-                failures = 1 if length(part) > most else failures + 1
+                gained = length(part) - most
+                slow = gained <= SLOWEST * (time.monotonic() - began)
+                failures = failures + 1 if slow else 1
                 most = max(most, length(part))
                 reason = root_cause(error)
                 if failures == ATTEMPTS:
@@ -318,15 +308,17 @@ def receive(session, file, part):
                 wait = min(wait, LONGEST_WAIT)
                 tqdm.tqdm.write(f'{reason}; trying again in {wait:.0f} s', file=sys.stderr)
                 time.sleep(wait)
-            except requests.RequestException as error:
-                raise DownloadError(f'{file.url}: {error}') from error
+            except DownloadError:
+                raise
+            except NONSENSE as error:
+                raise DownloadError(f'{file.url}: {said(error)}') from error
 
 
 def root_cause(error):
     """The innermost reason: the wrappers that requests and urllib3 put around it say little."""
     while error.__context__ is not None:
         error = error.__context__
-    return getattr(error, 'strerror', None) or str(error)
+    return said(getattr(error, 'strerror', None) or str(error) or type(error).__name__)
 
 
 def ask(session, file):
@@ -341,7 +333,9 @@ def ask(session, file):
 
 
 def misfit(file, offer):
-    """Whether an offer is of a size that verify would refuse."""
+    """Whether an offer is of a size that verify would refuse, or beyond the limit."""
+    if offer.size is not None and offer.size > file.limit:
+        return True
     doubtful = file.sha256 or offer.md5 or file.check  # any may outweigh a prediction
     expected = file.predicted_size if file.size is None and not doubtful else file.size
     return None not in (expected, offer.size) and expected != offer.size
@@ -350,17 +344,24 @@ def misfit(file, offer):
 def offer_of(response):
     """The Offer in a response that is about the whole file (not 206, whose MD5 is of the range)."""
     size = response.headers.get('Content-Length', '')
-    modified = email.utils.parsedate_tz(response.headers.get('Last-Modified', ''))
     try:
         md5 = base64.b64decode(response.headers.get('Content-MD5', ''), validate=True).hex()
     except ValueError:
         md5 = None
     return Offer(
-        size=int(size) if size.isdigit() else None,
+        size=int(size) if re.fullmatch('[0-9]{1,18}', size) else None,
         md5=md5 or None,
         etag=response.headers.get('ETag'),
-        modified=email.utils.mktime_tz(modified) if modified else None,
+        modified=seconds_of(response.headers.get('Last-Modified', '')),
     )
+
+
+def seconds_of(date):
+    """The time that a header tells, in seconds since 1970, or None if it tells none."""
+    try:
+        return email.utils.mktime_tz(email.utils.parsedate_tz(date))
+    except (ValueError, TypeError, OverflowError):  # TypeError: it was not even parsed
+        return None
 
 
 def outdated(part, offer, previous):
@@ -392,9 +393,9 @@ def transfer(session, file, part, offer, bar):
         if response.status_code == 200:
             offer, start = offer_of(response), 0
             if misfit(file, offer):
+                expected = file.size or file.predicted_size or file.limit
                 raise DownloadError(
-                    f'{file.url}: {offer.size:,} bytes offered instead of '
-                    f'{file.size or file.predicted_size:,}'
+                    f'{file.url}: {offer.size:,} bytes offered instead of {expected:,}'
                 )
             total = offer.size if file.size is None else file.size
             part.truncate(0)
@@ -407,6 +408,11 @@ def transfer(session, file, part, offer, bar):
             bar.update(length(part) - bar.n)
             if total is not None and length(part) > total:
                 break  # verify will say so
+            if length(part) > file.limit:
+                part.truncate(0)
+                raise DownloadError(
+                    f'{file.url}: more bytes than the {file.limit:,} that it can have'
+                )
     if total is not None and length(part) < total:
         raise Interrupted(f'the connection ended at byte {length(part):,} of {total:,}')
     return offer, start
@@ -418,13 +424,15 @@ def refuse_errors(response, url):
     if status >= 500 or status in (408, 429):
         try:
             wait = urllib3.Retry().parse_retry_after(response.headers.get('Retry-After', '0'))
-        except urllib3.exceptions.InvalidHeader:
+        except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
             wait = 0.0
         raise Interrupted(f'{status} {response.reason}', wait)
     if status not in (200, 206, 416):
-        raise DownloadError(f'{url}: {status} {response.reason}')
+        raise DownloadError(f'{url}: {said(f"{status} {response.reason}")}')
     if encoding != 'identity':
-        raise DownloadError(f'{url}: sent as {encoding}, although the plain file was asked for')
+        raise DownloadError(
+            f'{url}: sent as {said(encoding)}, although the plain file was asked for'
+        )
 
 
 def continues(response, start, total, etag):
@@ -433,7 +441,7 @@ def continues(response, start, total, etag):
     total: size of the whole file, or None; etag: its version, or None.
     """
     content_range = response.headers.get('Content-Range', '')
-    match = re.fullmatch(r'bytes (\d+)-\d+/(\d+|\*)', content_range)
+    match = re.fullmatch(r'bytes ([0-9]{1,18})-[0-9]+/([0-9]{1,18}|\*)', content_range)
     if response.status_code != 206 or not match or int(match[1]) != start:
         return False
     same_total = match[2] == '*' or total in (None, int(match[2]))

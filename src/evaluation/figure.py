@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from evaluation.results import DAMAGE, PUBLISHED
 from loading.model_files import RELEASED
-from support.files import replacing
+from support.files import replacing, shown
 
 PER_ROW = 3
 PANEL_SIZE = 2.45, 2.05  # inches; three beside each other fill a page of print
@@ -74,7 +74,7 @@ def point_of(content, task, metric, figure):
     """The Point of one figure of a task, in the content of a file of results."""
     low, high = figure['interval'] or (math.nan, math.nan)
     return Point(
-        model=str(content['model']),
+        model=shown(content['model']),
         parameters=int(content['parameters']),
         column=figure['column'],
         protocol=(task, metric, figure['stride'] and figure['stride'] / figure['context']),
@@ -215,7 +215,8 @@ def name_models(axes, points):
     for point in {point.model: point for point in reversed(points)}.values():
         if point.model not in RELEASED:
             place = dict(xytext=(6, 4), textcoords='offset points', fontsize=7, zorder=2.5)
-            text = axes.annotate(point.model, (point.parameters, point.value), **place)
+            where = (point.parameters, point.value)
+            text = axes.annotate(point.model, where, parse_math=False, **place)
             text.set_path_effects([withStroke(linewidth=2, foreground=PAPER)])
 
 

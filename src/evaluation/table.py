@@ -2,6 +2,8 @@
 
 import textwrap
 
+from support.files import shown
+
 COLUMNS = (
     'task',
     'figure',
@@ -24,7 +26,7 @@ def table(content):
     """The results as Markdown.  content: of the JSON file, see zero_shot.py."""
     settings = ', '.join(f'{name} {value}' for name, value in content['settings'].items())
     lines = [
-        f'# {content["model"]}',
+        f'# {shown(content["model"])}',
         '',
         f'{content["parameters"]:,} parameters, weights {content["model_fingerprint"]}, '
         f'{content["dtype"]}; code {content["code_version"]}; {settings}.',
@@ -110,7 +112,7 @@ def short_table(content, width):
         [cell.ljust(width_of(column)) if n < 2 else cell.rjust(width_of(column)) for cell in column]
         for n, column in enumerate(columns)
     ]
-    lines = [f'{content["model"]}, {content["dtype"]}', *remarks(content)]
+    lines = [f'{shown(content["model"])}, {content["dtype"]}', *remarks(content)]
     lines = [part for line in lines for part in textwrap.wrap(line, width)] + ['']
     lines += ['  '.join(row).rstrip() for row in zip(*aligned, strict=True)]
     return '\n'.join(lines) + '\n'

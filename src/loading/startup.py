@@ -27,9 +27,10 @@ def quiet():
 
     For the block that imports TensorFlow and opens the first session. Some of these messages heed
     no level, so the file descriptor itself is redirected; Python's exceptions still come through.
+    Yields a file for what is to be said on standard error nevertheless.
     """
     if USER_WANTS_LOG:
-        yield
+        yield sys.stderr
         return
     os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
     sys.stderr.flush()
@@ -37,7 +38,8 @@ def quiet():
     with open(os.devnull, 'w') as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:
-        yield
+        with open(kept, 'w', encoding='utf-8', buffering=1, closefd=False) as standard_error:
+            yield standard_error
     finally:
         os.dup2(kept, 2)
         os.close(kept)

@@ -3,6 +3,7 @@
 import typing
 
 from support.documents import STANDARD_INPUT, texts_of
+from support.files import shown
 
 
 class Document(typing.NamedTuple):
@@ -37,4 +38,4 @@ def read(files, encoder, bar):
 
 
 def name_of(path):
-    return 'standard input' if path == STANDARD_INPUT else path
+    return 'standard input' if path == STANDARD_INPUT else shown(path)

@@ -10,13 +10,15 @@ import html
 import json
 import os
 
+from support.files import shown
+
 # Lower bounds of the levels in bits: the same factor of probability for each two.
 LEVELS = (0, 1, 2, 4, 6, 8, 12)
 
 
 def head(model_name):
     """The page up to the first document."""
-    title = html.escape(f'Surprisal of {model_name}')
+    title = html.escape(f'Surprisal of {shown(model_name)}')
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>

@@ -11,6 +11,8 @@ import threading
 
 import fire
 
+from support.files import shown
+
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -58,7 +60,7 @@ def program_name():
 
 def fail(error):
     """Print an error as one line on standard error and exit with status 2."""
-    print('error: ' + ' '.join(str(error).split()), file=sys.stderr)
+    print('error: ' + shown(' '.join(str(error).split())), file=sys.stderr)
     try:
         sys.stdout.flush()
     except OSError:  # it may be a file on a full disk

@@ -1,6 +1,7 @@
 """Training as the script starts it: TensorFlow is imported only now, and says nothing."""
 
 import contextlib
+import functools
 
 from loading.startup import load_cuda_solver, no_garbage_collection, note_idle_gpu, quiet
 
@@ -13,13 +14,15 @@ def meeting(workers, task, shared):
     Raises ValueError if it is not, or if they do not meet.
     """
     with contextlib.ExitStack() as stack:
-        with quiet(), no_garbage_collection():
+        with quiet() as standard_error, no_garbage_collection():
             load_cuda_solver()
             from cluster.collective import Group
             from fast import session_config, tune_process
 
             tune_process(large_products=True)
-            group = Group(workers, task, session_config(large_products=True))
+            announce = functools.partial(print, file=standard_error)
+            config = session_config(large_products=True)
+            group = Group(workers, task, config, announce=announce)
             stack.enter_context(group)
             group.check_same('the settings', repr(shared))
         yield group

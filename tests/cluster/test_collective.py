@@ -35,7 +35,7 @@ mine = {name: np.float32(values[task]) for name, values in data.items()}
 
 def join(workers):
     with quiet():
-        return collective.Group(workers, task, start_timeout=60)
+        return collective.Group(workers, task, start_timeout=60, announce=lambda line: None)
 
 
 def say(**values):
@@ -319,6 +319,49 @@ def test_a_port_that_is_taken_is_an_error(stranger):
     workers = [address(stranger), *free_addresses(1)]
     with pytest.raises(ValueError, match=r'worker 0 cannot listen on port \d+'):
         collective.Group(workers, 0)
+
+
+def outer_address():
+    """The address that this machine has for others, or skip."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(('192.0.2.1', 9))  # sends nothing
+        except OSError:
+            pytest.skip('this machine is in no network')
+        return probe.getsockname()[0]
+
+
+def open_port(workers):
+    """What the first worker says when its port is open, and who can then connect."""
+    said, port = [], workers[0].rpartition(':')[2]
+    with pytest.raises(ValueError, match='has not come'):
+        collective.Group(workers, 0, start_timeout=0, announce=said.append)
+    hosts = ('127.0.0.1', outer_address())
+    return said, [collective.is_there(f'{host}:{port}') for host in hosts]
+
+
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='only Linux can do that')
+@pytest.mark.parametrize('host', ['127.0.0.1', 'localhost', '[::1]'])
+def test_workers_of_one_machine_listen_to_nobody_else(host):
+    ports = [address.rpartition(':')[2] for address in free_addresses(2)]
+    said, reached = open_port([f'{host}:{port}' for port in ports])
+    if said[0].endswith('that you trust'):
+        pytest.skip('this kernel lets only root do that')
+    assert said == [f'worker 0 listens on port {ports[0]}, for this machine alone']
+    assert reached == [True, False]
+
+
+@pytest.mark.parametrize('allowed', [True, False])
+def test_a_port_that_is_open_to_all_is_announced(monkeypatch, allowed):
+    workers = free_addresses(2)
+    if allowed:
+        workers[1] = workers[1].replace('127.0.0.1', outer_address())
+    else:
+        monkeypatch.delattr(socket, 'SO_BINDTODEVICE', raising=False)
+    said, reached = open_port(workers)
+    assert reached == [True, True]
+    assert len(said) == 1 and 'whoever connects can read and write files' in said[0]
+    assert said[0].startswith(f'worker 0 listens on port {workers[0].rpartition(":")[2]} of every')
 
 
 def test_a_worker_that_does_not_come_is_an_error(stranger, monkeypatch):

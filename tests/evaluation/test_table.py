@@ -23,6 +23,11 @@ def test_how_the_figures_were_made_stands_above_them():
     assert text.endswith(' |\n')
 
 
+def test_a_model_whose_name_no_file_could_hold_is_shown_escaped():
+    assert table(content({}, model='d\udce9mo\n')).startswith('# d\\udce9mo\\n\n')
+    assert short_table(content({}, model='d\udce9mo'), 80).startswith('d\\udce9mo, float32')
+
+
 def test_a_figure_is_a_row():
     assert table(content({'ptb': {'perplexity': figure() | BESIDE}})).splitlines()[-1] == (
         '| ptb | perplexity | 70.12 | 69.00 – 71.50 | 65.85 | +4.28 | 82,430 words and line ends '

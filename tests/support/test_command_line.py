@@ -139,6 +139,21 @@ def test_what_a_user_can_trigger_is_one_line_and_status_2(call, error):
     assert call(fails(error)) == (2, '', 'error: two lines: 5\n')
 
 
+@pytest.mark.parametrize(
+    'text, shown',
+    [
+        ('\x1b]0;title\x07\x1b[2Jgone', r'\x1b]0;title\x07\x1b[2Jgone'),
+        ('a\rb\x00c\x9b1m', r'a b\x00c\x9b1m'),
+        ('left \u202e to right', r'left \u202e to right'),
+        ('\udcff.txt', r'\udcff.txt'),
+        ('naïve 日本 🙂', 'naïve 日本 🙂'),
+    ],
+)
+def test_an_error_does_nothing_to_the_terminal(call, text, shown):
+    """What it quotes may come from a server, or from a file that somebody else has made."""
+    assert call(fails(ValueError(text))) == (2, '', f'error: {shown}\n')
+
+
 def test_too_much_for_the_memory_is_one_line_too(call):
     assert call(fails(MemoryError())) == (2, '', 'error: there is not enough memory for that\n')
 

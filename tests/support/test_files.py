@@ -3,12 +3,13 @@ import os
 import stat
 import subprocess
 import sys
+import time
 
 import pytest
 
 from helpers.paths import SRC
 from support import files
-from support.files import building, replacing
+from support.files import building, open_named, replacing, shown
 
 
 @pytest.mark.parametrize('binary', [False, True])
@@ -67,6 +68,150 @@ def test_a_folder_is_refused_before_anything_is_written(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['folder']
 
 
+@pytest.mark.parametrize('name', ['naïve 日本\u3000.txt', 'a\\b $x$.txt', ''])
+def test_a_name_is_shown_as_it_is(name):
+    assert shown(name) == name
+
+
+def test_what_would_break_a_line_or_command_a_terminal_is_shown_escaped():
+    assert shown('a\n\x1b]0;b\x07\x7f\x9d\udce9c') == r'a\n\x1b]0;b\x07\x7f\x9d\udce9c'
+    assert shown('a\u202etxt.exe') == r'a\u202etxt.exe'
+
+
+def test_two_who_write_one_file_do_not_mix(tmp_path):
+    path = tmp_path / 'a'
+    with replacing(str(path)) as mine, replacing(str(path)) as theirs:
+        for file, text in ((mine, 'mine'), (theirs, 'theirs')):
+            file.write(text)
+            file.flush()
+        assert sorted(p.read_text() for p in tmp_path.iterdir()) == ['mine', 'theirs']
+    assert path.read_text() == 'mine' and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_that_has_the_name_of_the_unfinished_file_is_not_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.secrets, 'token_hex', lambda n: '0' * 2 * n)
+    victim = tmp_path / 'victim'
+    victim.write_text('precious')
+    (tmp_path / 'unfinished-a-00000000').symlink_to(victim)
+    with pytest.raises(FileExistsError), replacing(str(tmp_path / 'a')):
+        pytest.fail('reached')
+    assert victim.read_text() == 'precious'
+
+
+def test_a_name_of_any_length_that_a_file_may_have(tmp_path):
+    for name in ('n' * 255, 'ü' * 127):
+        with replacing(str(tmp_path / name)):
+            pass
+        with building(str(tmp_path / name[1:])) as unfinished:
+            write(unfinished, name)
+
+
+def age(path, seconds):
+    os.utime(path, (time.time() - seconds,) * 2)
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='keeps a file that is open')
+def test_what_killed_processes_left_of_a_file_is_removed_by_the_next_one(tmp_path):
+    path = tmp_path / 'a [1]'
+    write(tmp_path, *(names := [f'unfinished-{n}-01234567' for n in ('a [1]', 'a', 'a 1')]))
+    write(tmp_path, new := 'unfinished-a [1]-fedcba98', mine := 'unfinished-a [1]-my notes')
+    for name in [*names, mine]:
+        age(tmp_path / name, 3600)
+    with replacing(str(path)):
+        [in_use] = set(os.listdir(tmp_path)) - {*names, new, mine}
+        age(tmp_path / in_use, 3600)
+        with replacing(str(path)):
+            assert os.path.exists(tmp_path / in_use)
+    assert set(os.listdir(tmp_path)) == {path.name, *names[1:], new, mine}
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='breaks the lock of POSIX')
+def test_without_locks_nothing_of_another_process_is_removed(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, 'no locks')
+
+    monkeypatch.setattr(files.fcntl, 'flock', refuse)
+    write(tmp_path, name := 'unfinished-a-01234567')
+    age(tmp_path / name, 3600)
+    with replacing(str(tmp_path / 'a')):
+        pass
+    assert sorted(os.listdir(tmp_path)) == ['a', name]
+
+
+# Power failures and full disks
+
+
+def spied(monkeypatch):
+    """A list to which each fsync and rename is appended: ('sync' or 'name', basename)."""
+    events, fsync, replace, rename = [], os.fsync, os.replace, os.rename
+
+    def noted(kind, function, name_of):
+        def call(*arguments):
+            events.append((kind, os.path.basename(name_of(*arguments))))
+            return function(*arguments)
+
+        return call
+
+    monkeypatch.setattr(
+        os, 'fsync', noted('sync', fsync, lambda number: os.readlink(f'/proc/self/fd/{number}'))
+    )
+    monkeypatch.setattr(os, 'replace', noted('name', replace, lambda _, target: target))
+    monkeypatch.setattr(os, 'rename', noted('name', rename, lambda _, target: target))
+    return events
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/self/fd'), reason='asks Linux what a descriptor is')
+def test_bytes_are_on_the_disk_before_they_have_their_name_and_the_name_after_it(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(files.secrets, 'token_hex', lambda n: '0')
+    (tmp_path / 'there').mkdir()
+    events = spied(monkeypatch)
+    with replacing(str(tmp_path / 'a')):
+        pass
+    here = ('sync', tmp_path.name)
+    assert events == [('sync', 'unfinished-a-0'), ('name', 'a'), here]
+    events.clear()
+    with building(str(tmp_path / 'new')) as unfinished:
+        write(unfinished, 'b')
+    assert events == [('sync', 'b'), ('sync', 'unfinished-new-0'), ('name', 'new'), here]
+    events.clear()
+    with building(str(tmp_path / 'there'), last='b') as unfinished:
+        write(unfinished, 'b', 'c')
+    there = ('sync', 'there')
+    assert set(events[:2]) == {('sync', 'b'), ('sync', 'c')}
+    assert events[3:] == [('name', 'c'), there, ('name', 'b'), there]
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='has no disk that is always full')
+@pytest.mark.parametrize('mode', ['w', 'wb', 'a', 'ab', 'r+b'])
+def test_an_error_of_writing_names_the_file(mode):
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+        with open_named('/dev/full', mode) as file:
+            file.write('x' if 'b' not in mode else b'x')
+
+
+def test_an_error_of_replacing_names_the_file_that_the_user_named(tmp_path, monkeypatch):
+    path = str(tmp_path / 'a')
+
+    def full(_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    with pytest.raises(FileNotFoundError) as caught, replacing(str(tmp_path / 'missing' / 'a')):
+        pytest.fail('reached')
+    assert caught.value.filename == str(tmp_path / 'missing' / 'a')
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(OSError) as caught, replacing(path) as file:
+        file.write('x')
+    assert caught.value.filename == path and os.listdir(tmp_path) == []
+
+
+def test_an_error_of_something_else_does_not_name_the_file(tmp_path):
+    with pytest.raises(OSError) as caught, replacing(str(tmp_path / 'a')):
+        raise OSError(errno.ENOSPC, 'standard output')
+    assert caught.value.filename is None
+
+
 # Folders
 
 
@@ -82,8 +227,21 @@ def test_a_new_folder_appears_with_all_its_files(tmp_path):
         write(unfinished, 'a', 'b')
         assert [p.name[:15] for p in path.parent.iterdir()] == ['unfinished-new-']
     assert sorted(os.listdir(path)) == ['a', 'b'] and list(path.parent.iterdir()) == [path]
-    if os.name != 'nt':
-        assert path.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='has no umask')
+@pytest.mark.parametrize('umask', [0o022, 0o077, 0o002])
+def test_the_umask_says_who_may_read(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        with building(str(tmp_path / 'folder')) as unfinished:
+            write(unfinished, 'a')
+        with replacing(str(tmp_path / 'file')):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / 'folder').stat().st_mode & 0o777 == 0o777 & ~umask
+    assert (tmp_path / 'file').stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 def test_a_folder_that_is_there_keeps_its_files_and_gets_the_last_one_last(tmp_path, monkeypatch):

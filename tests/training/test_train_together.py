@@ -43,6 +43,12 @@ def free_addresses(n):
     return ','.join(addresses)
 
 
+def listens(workers, task):
+    """The line that says so."""
+    port = workers.split(',')[task].rpartition(':')[2]
+    return f'worker {task} listens on port {port}, for this machine alone\n'
+
+
 def start(name, encoded, *flags, code=(ROOT / 'src' / 'train.py',)):
     corpus, models = encoded
     command = [sys.executable, *code, name, corpus, '--models_dir', models]
@@ -69,7 +75,7 @@ def test_two_processes_train_as_one_with_the_doubled_batch(encoded):
     ]
     outputs = [process.communicate(timeout=200) for process in pair]
     assert [process.returncode for process in pair] == [0, 0], outputs
-    assert outputs[1] == ('', '')  # only the first one reports
+    assert outputs[1] == ('', listens(workers, 1))  # only the first one reports
     alone = start('one', encoded, '--batch_size', 4)
     output, errors = alone.communicate(timeout=200)
     assert (alone.returncode, output) == (0, outputs[0][0]), errors
@@ -133,14 +139,15 @@ def test_control_c_in_a_terminal_or_to_one_worker_saves_and_all_leave(encoded):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # children inherit SIG_IGN
     try:
         for stopped in ((0, 1), (0,), (1,)):
-            workers = ('--workers', free_addresses(2))
-            pair = [start('stopped', encoded, *flags, *workers, '--task', t) for t in (0, 1)]
+            workers = free_addresses(2)
+            flags_of_both = (*flags, '--workers', workers, '--task')
+            pair = [start('stopped', encoded, *flags_of_both, task) for task in (0, 1)]
             wait_for_steps(encoded, 'stopped', pair, more=20)
             for task in stopped:
                 pair[task].send_signal(signal.SIGINT)
             outputs = [process.communicate(timeout=60) for process in pair]
             assert [process.returncode for process in pair] == [130, 130], outputs
-            assert [errors for _, errors in outputs] == ['\n', '\n']
+            assert [errors for _, errors in outputs] == [f'{listens(workers, t)}\n' for t in (0, 1)]
             last = metrics(encoded, 'stopped')[-1]['step']
             names = (encoded[1] / 'stopped' / 'checkpoint').read_text(encoding='utf-8')
             assert last < 400 and f'"model-{last}"' in names
@@ -181,4 +188,5 @@ def test_settings_that_differ_end_both(encoded):
     for process in pair:
         _, errors = process.communicate(timeout=200)
         assert process.returncode == 2
-        assert errors.startswith('error: ') and errors.count('\n') == 1, errors
+        listening, error, end = errors.split('\n')
+        assert 'listens' in listening and error.startswith('error: ') and end == '', errors
