@@ -46,8 +46,9 @@ def download_model(
         return
     needed = [file for file in files if not (os.path.exists(file.path) and report(file))]
     fetch.require_space(needed, models_dir)
-    for file in needed:
-        obtain(file)
+    with command_line.keeping(fetch.KEPT):
+        for file in needed:
+            obtain(file)
 
 
 def menu(manifest):

@@ -72,8 +72,9 @@ def download_data(
         return
     needed = [d for d in downloads if not is_complete(d)]
     require_space(needed, data_dir)
-    for d in needed:
-        obtain(d)
+    with command_line.keeping(fetch.KEPT):
+        for d in needed:
+            obtain(d)
     for d in downloads:
         leave_archive(d, remove_archives)
 

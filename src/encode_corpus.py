@@ -3,6 +3,7 @@
 
 from loading.model_files import load_encoder
 from support import command_line
+from support.documents import Separator
 from support.files import expand
 from training import corpus
 
@@ -15,6 +16,7 @@ def encode_corpus(
     validation: float = corpus.HELD_OUT,
     seed: int = 0,
     validation_data: str = None,
+    separator: str = None,
 ):
     """Write the texts of SOURCES as tokens: FOLDER/train.npy, validation.npy and corpus.json.
 
@@ -30,11 +32,14 @@ def encode_corpus(
         validation: hold out about this fraction of the documents, or the end of a single one
         seed: another one holds out other documents
         validation_data: hold out this file, folder or pattern instead, and nothing of SOURCES
+        separator: what stands between the documents of a text, such as '<|endoftext|>'; None takes
+            a text for one document
     """
     if not sources:
         raise ValueError('name at least one source: a file, a folder or a pattern')
-    sources = corpus.Sources(sources)
-    held_out = None if validation_data is None else corpus.Sources([validation_data])
+    separator = None if separator is None else Separator(separator)
+    sources = corpus.Sources(sources, separator)
+    held_out = None if validation_data is None else corpus.Sources([validation_data], separator)
     encoder = load_encoder(model_name, expand(models_dir))
     written = corpus.encode_with_progress(sources, encoder, folder, validation, seed, held_out)
     for split in corpus.SPLITS:

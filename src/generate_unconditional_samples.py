@@ -77,7 +77,8 @@ def sample_model(
     encoder = load_encoder_with_end(model_name, models_dir)
     origin = {'model': model_name, 'weights': fingerprint(folder), 'dtype': dtype}
     sink = Terminal() if output is None else SampleFile(output, origin, settings.values())
-    with sink:
+    kept = output and f'{output} keeps its samples: run the same command again to go on'
+    with sink, command_line.keeping(kept):
         if nsamples and sink.written >= nsamples:
             print(f'{output} holds {sink.written} samples already', file=sys.stderr)
             return

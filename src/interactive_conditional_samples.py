@@ -145,7 +145,7 @@ def show_samples(engine, tokens, settings, nsamples, batch_size, first_sample=0)
 
         def check(*_):
             if pressed.is_set():
-                raise KeyboardInterrupt
+                raise pressed.error
 
         if nsamples == 1:
             print(header(1), flush=True)

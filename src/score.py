@@ -16,7 +16,7 @@ from scoring.outputs import check_outputs, open_sinks, report
 from scoring.start import start_scorer
 from support import command_line
 from support.checks import check_whole
-from support.documents import find_files
+from support.documents import Separator, find_files
 from support.files import expand
 
 
@@ -30,6 +30,7 @@ def score(
     html: str = None,
     dtype: str = 'float32',
     tokens_at_once: int = 1024,
+    separator: str = None,
 ):
     """Print how probable a model finds the texts of SOURCES.
 
@@ -55,12 +56,14 @@ def score(
         html: write a page that colours each token by its surprisal to this file
         dtype: what weights are stored in and multiplied as: float32, bfloat16 or int8
         tokens_at_once: tokens read together; changes speed and memory, never the results
+        separator: what stands between the documents of a text, such as '<|endoftext|>'
     """
     if not sources:
         raise ValueError('name at least one source: a file, a folder, a pattern, or - for stdin')
     check_whole('tokens_at_once', tokens_at_once, least=1)
     check_dtype(dtype)
     files = find_files(sources)
+    separator = None if separator is None else Separator(separator)
     check_outputs([path for path in (tokens, html) if path is not None], files)
     models_dir = expand(models_dir)
     n_ctx = read_hparams(f'{find_model(model_name, models_dir)}/hparams.json').n_ctx
@@ -72,7 +75,7 @@ def score(
 
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(tqdm(total=0, unit=' tokens', unit_scale=True, disable=None))
-        documents = read(files, encoder, bar)
+        documents = read(files, encoder, bar, separator)
         first = next(documents)  # refuse what cannot be read before TensorFlow is loaded
         sinks = [stack.enter_context(sink) for sink in open_sinks(tokens, html, model_name)]
         scorer = stack.enter_context(

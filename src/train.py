@@ -48,6 +48,7 @@ def train(
     seed=TrainingPlan.seed,
     validation=HELD_OUT,
     validation_data: str = None,
+    separator: str = None,
     validate_every=100,
     validate_tokens: int = None,
     sample_every: int = None,
@@ -59,9 +60,9 @@ def train(
 ):
     """Train models/NAME on text: fine-tune a model (--start), or make one from scratch.
 
-    Run the same command again after an interruption and it goes on where it was saved. Ctrl-C saves
-    and leaves. Results are in models/NAME, a model for every script; the best one so far, by
-    validation, is NAME/best.
+    Run the same command again after an interruption and it goes on where it was saved. Ctrl-C,
+    SIGTERM, a terminal that closes and output that nobody reads any more save and leave. Results
+    are in models/NAME, a model for every script; the best one so far, by validation, is NAME/best.
 
     Args:
         name: the new model, a folder of models_dir; for training from scratch it may hold a
@@ -97,6 +98,7 @@ def train(
         validation: fraction of the documents that is held out, or of a single one; 0 holds out
             nothing, and a folder from encode_corpus.py has its own
         validation_data: hold out this file, folder or pattern instead
+        separator: what stands between the documents of a text, such as '<|endoftext|>'
         validate_every: steps between validations
         validate_tokens: validate on so many tokens, always the same; None takes all
         sample_every: steps between samples; None shows none
@@ -112,7 +114,7 @@ def train(
     routine = Routine(
         validate_every, save_every, sample_every, sample_length, validate_tokens, keep
     )
-    text = Text(data, validation, validation_data, seed)
+    text = Text(data, validation, validation_data, seed, separator)
     workers = workers.split(',') if workers else None
     n_workers = len(workers or [''])
     check_whole('task', task, least=0, below=n_workers)
@@ -133,7 +135,17 @@ def train(
         return
 
     writes = task == 0  # the others write nothing
-    with contextlib.ExitStack() as stack:
+    run = None
+
+    def kept():
+        step = run.step if run else origin.step
+        if not writes:
+            return ''
+        if not step:
+            return 'nothing is saved yet'
+        return f'{origin.folder} keeps step {step}: run the same command again to go on'
+
+    with command_line.keeping(kept), contextlib.ExitStack() as stack:
         if writes:
             stack.enter_context(held(origin.folder))
         tokens = text.tokens(origin)

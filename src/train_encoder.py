@@ -1,11 +1,9 @@
 #!/usr/bin/env python3
 """Learn a byte-level BPE vocabulary from text: encoder.json and vocab.bpe, as GPT-2 has them."""
 
-import contextlib
 import itertools
 import json
 import os
-import signal
 import sys
 import tempfile
 
@@ -13,8 +11,8 @@ from encoder import BOUNDARY, END_OF_TEXT, PATTERN, Encoder, bytes_to_unicode
 from loading.model_files import folder_of
 from support import command_line
 from support.checks import check_whole
-from support.documents import find_files, pieces, read_documents
-from support.files import building, expand, place_to_build
+from support.documents import Separator, find_files, note_ends, pieces, read_documents
+from support.files import building, expand, open_named, place_to_build, shown
 from support.progress import show_progress
 from training.origin import VOCABULARY
 
@@ -28,6 +26,7 @@ def train_encoder(
     n_vocab: int = 4096,
     models_dir: str = 'models',
     min_frequency: int = 2,
+    separator: str = None,
 ):
     """Learn a vocabulary from text and write it, encoder.json and vocab.bpe, to models/NAME.
 
@@ -40,25 +39,31 @@ def train_encoder(
         n_vocab: tokens in all: 256 bytes, the merges, and <|endoftext|>.
         models_dir: the folder of all models.
         min_frequency: merge no pair that is rarer than this; then there may be fewer tokens.
+        separator: what stands between the documents of a text, such as '<|endoftext|>', and is not
+            learned from.
     """
     check_whole('n_vocab', n_vocab, least=N_NOT_MERGED, below=2**24)
     check_whole('min_frequency', min_frequency, least=1, below=2**31)
     folder = folder_of(name, expand(models_dir))
     refuse_to_replace(folder)
     files = files_to_learn_from(sources)
+    separator = None if separator is None else Separator(separator)
     require_writable(folder)
-    with ctrl_c_ends_the_process():
-        merges = learn_merges(read_documents(files), n_vocab - N_NOT_MERGED, min_frequency)
+    with command_line.deadly_signals():  # tokenizers would let Python hear of them at its end
+        merges = learn_merges(
+            read_documents(files, separator), n_vocab - N_NOT_MERGED, min_frequency
+        )
     encoder = Encoder(number_tokens(merges), merges)
-    bytes_per_token = compression(encoder, read_documents(files))
+    bytes_per_token, spelled_ends = measure(encoder, read_documents(files, separator))
     write_vocabulary(folder, encoder.encoder, merges)
+    note_ends(spelled_ends)
     if encoder.n_vocab < n_vocab:
         print(
             f'note: {encoder.n_vocab} tokens, not {n_vocab}: the text has only {len(merges)} pairs'
             f' to merge that occur {min_frequency} times or more',
             file=sys.stderr,
         )
-    print(f'wrote {folder}: {len(merges)} merges, {bytes_per_token:.3f} bytes per token')
+    print(f'wrote {shown(folder)}: {len(merges)} merges, {bytes_per_token:.3f} bytes per token')
 
 
 def files_to_learn_from(sources):
@@ -134,13 +139,14 @@ def number_tokens(merges):
     return {token: i for i, token in enumerate(tokens)}
 
 
-def compression(encoder, documents):
-    """Return how many bytes of UTF-8 a token stands for in documents, on average."""
-    n_bytes = n_tokens = 0
+def measure(encoder, documents):
+    """Return the mean bytes of UTF-8 that a token stands for, and the count of <|endoftext|>."""
+    n_bytes = n_tokens = spelled_ends = 0
     for part in parts(documents, 'measuring'):
         n_bytes += len(part.encode('utf-8'))
         n_tokens += len(encoder.encode(part))
-    return n_bytes / n_tokens
+        spelled_ends += part.count(END_OF_TEXT)
+    return n_bytes / n_tokens, spelled_ends
 
 
 def refuse_to_replace(folder):
@@ -158,25 +164,12 @@ def require_writable(folder):
         pass
 
 
-@contextlib.contextmanager
-def ctrl_c_ends_the_process():
-    """Let Ctrl-C end the process in this block: tokenizers would let Python hear it at the end."""
-    pythons_own = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if pythons_own:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        if pythons_own:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 def write_vocabulary(folder, ids, merges):
     """Write encoder.json and vocab.bpe in the released format; a new folder appears with both."""
     with building(folder) as unfinished:
-        with open(os.path.join(unfinished, 'encoder.json'), 'w', encoding='utf-8') as f:
+        with open_named(os.path.join(unfinished, 'encoder.json')) as f:
             json.dump(ids, f)
-        with open(os.path.join(unfinished, 'vocab.bpe'), 'w', encoding='utf-8', newline='\n') as f:
+        with open_named(os.path.join(unfinished, 'vocab.bpe')) as f:
             f.write('\n'.join(['#version: 0.2', *map(' '.join, merges), '']))
 
 

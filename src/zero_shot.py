@@ -107,7 +107,9 @@ def evaluate(
         runs = runs_of(chosen, examples, context, strides, limit)
         runs = [run for run in runs if not results.has(run.name, run.data)]
         if runs:
-            with start_scorer(model_name, models_dir, encoder=encoder, dtype=dtype) as scorer:
+            scorer = start_scorer(model_name, models_dir, encoder=encoder, dtype=dtype)
+            kept = f'{results.unfinished} keeps what is scored: run the same command again to go on'
+            with scorer, command_line.keeping(kept):
                 run_all(runs, scorer, results)
         else:
             print(f'{path} holds all of this already', file=sys.stderr)

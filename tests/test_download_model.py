@@ -313,6 +313,16 @@ def test_a_prediction_that_is_off_does_not_matter_to_a_file_with_the_right_conte
     assert run(capsys, '124M', '--models_dir', models, '--verify')[0] == 0
 
 
+def test_who_stops_a_download_is_told_what_is_kept(capsys, manifest, mirror, tmp_path, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(download_model, 'obtain', stopped)
+    folders = ('--models_dir', tmp_path / 'models', '--base_url', mirror)
+    told = ['', 'what was received is kept: run the same command again to go on']
+    assert run(capsys, '124M', *folders) == (130, [], told)
+
+
 def test_too_little_disk_is_noticed_before_anything_is_fetched(
     capsys, manifest, mirror, web_mirror, tmp_path, monkeypatch
 ):

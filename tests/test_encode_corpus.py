@@ -73,6 +73,43 @@ def test_its_flags_reach_the_corpus(call, tmp_path, poem):
     assert descriptions[2]['validation']['documents'] == 200
 
 
+def test_a_separator_splits_texts(call, tmp_path, poem):
+    poem.write_text('One.\n<|endoftext|>\nTwo.\n<|endoftext|>\n', encoding='utf-8')
+    flags = (poem, *DEMO, '--validation', 0)
+    status, output, errors = call(encode_corpus, tmp_path / 'a', *flags)
+    assert status == 0 and 'train: 1 document, ' in output
+    assert errors.startswith('note: <|endoftext|> is in the text 2 times.')
+    status, output, errors = call(
+        encode_corpus, tmp_path / 'b', *flags, '--separator', '<|endoftext|>'
+    )
+    assert (status, errors) == (0, '') and 'train: 2 documents, ' in output
+    encoder = get_encoder('demo', ROOT / 'models')
+    tokens = np.load(tmp_path / 'b' / 'train.npy')
+    assert encoder.decode(tokens) == 'One.\n<|endoftext|>Two.\n<|endoftext|>'
+    assert tokens.tolist().count(encoder.end_of_text) == 2
+
+
+def test_tokens_and_tables_of_other_programs_become_text_as_the_guide_says(tmp_path, monkeypatch):
+    guide = (ROOT / 'src' / 'training' / 'README.md').read_text(encoding='utf-8')
+    decode, convert = re.findall(r'```python\n(.*?)```', guide, re.DOTALL)
+    shutil.copytree(ROOT / 'models' / 'demo', tmp_path / 'models' / '124M')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'path', [*sys.path])
+    encoder = get_encoder('124M', 'models')
+    tokens = [encoder.encode(text) for text in ('One é.', 'Two.')]
+    tokens = np.array([*tokens[0], encoder.end_of_text, *tokens[1]], np.uint16)
+    tokens.tofile('train.bin')
+    exec(decode, {})
+    assert pathlib.Path('text.txt').read_bytes() == 'One é.<|endoftext|>Two.'.encode()
+    np.savez_compressed('text.npz', tokens[:2], tokens[2:])
+    exec(re.sub(r'tokens = .*\n# of an .npz: ', '', decode), {})
+    assert pathlib.Path('text.txt').read_bytes() == 'One é.<|endoftext|>Two.'.encode()
+    pathlib.Path('table.csv').write_text('n,text\n1,"a, ""é"""\n2,"b\nc"\n', encoding='utf-8')
+    exec(convert, {})
+    lines = pathlib.Path('table.jsonl').read_text(encoding='utf-8').splitlines()
+    assert [json.loads(line)['text'] for line in lines] == ['a, "é"', 'b\nc']
+
+
 def test_a_corpus_that_is_there_is_not_replaced(call, tmp_path, poem):
     assert call(encode_corpus, tmp_path / 'out', poem, *DEMO)[0] == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / 'out').iterdir()}
@@ -90,6 +127,9 @@ def test_a_corpus_that_is_there_is_not_replaced(call, tmp_path, poem):
         (['poem.txt', 'bad.txt'], 'bad.txt: byte 1 is not UTF-8'),
         (['poem.txt', '--validation', 'some'], "validation must be at least 0 and below 1, not 's"),
         (['poem.txt', '--validation', 1], 'below 1, not 1'),
+        (['poem.txt', 'poem.txt'], 'poem.txt is named twice and could be both'),
+        (['poem.txt', '--separator', '***'], 'the separator .* is nowhere in poem.txt'),
+        (['poem.txt', '--separator='], 'an empty separator splits nothing'),
         (['poem.txt', '--seed', 'x'], "seed must be a whole number .* not 'x'"),
         (['poem.txt', '--model_name', 'none'], 'none: encoder.json is missing'),
         (['poem.txt', '--validation_data', '*.txt'], 'poem.txt is in the sources and in'),
@@ -117,7 +157,10 @@ def test_a_full_disk_ends_in_one_line(call, tmp_path, poem):
         status, output, errors = call(encode_corpus, tmp_path / 'out', poem, *DEMO)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert (status, output, errors) == (2, '', 'error: [Errno 27] File too large\n')
+    assert (status, output) == (2, '')
+    assert re.fullmatch(
+        rf"error: \[Errno 27\] File too large: '{tmp_path}/out/.*/train.npy'\n", errors
+    )
     assert os.listdir(tmp_path / 'out') == []
 
 

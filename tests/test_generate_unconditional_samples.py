@@ -222,7 +222,8 @@ def test_control_c_keeps_what_is_written(call, fast_start, flags, tmp_path, monk
     with monkeypatch.context() as patch:
         patch.setattr(shared, 'generate', interrupted)
         endless = call(sample_model, *common, path, '--batch_size', 2)
-    assert endless == (130, '', '\n')
+    kept = f'{path} keeps its samples: run the same command again to go on'
+    assert endless == (130, '', f'\n{kept}\n')
     assert len(records_of(path)) == 4
     call(sample_model, *common, tmp_path / 'whole.jsonl', '--nsamples', 4)
     assert path.read_bytes() == (tmp_path / 'whole.jsonl').read_bytes()

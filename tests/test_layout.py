@@ -25,8 +25,9 @@ MAY_IMPORT = {
     'training': LOADED | {'training', 'generation', 'cluster'},
     'evaluation': LOADED | {'evaluation', 'generation', 'scoring'},
 }
-# The tokenizer's notion of a word, by which support/documents.py cuts texts into pieces.
-EXCEPTIONS = {('support', f'encoder.{name}') for name in ('BOUNDARY', 'check_surrogates', 'chunks')}
+# The tokenizer's notion of a word and name of the end, by which support/documents.py cuts texts.
+OF_TOKENIZER = ('BOUNDARY', 'END_OF_TEXT', 'check_surrogates', 'chunks')
+EXCEPTIONS = {('support', f'encoder.{name}') for name in OF_TOKENIZER}
 WITHOUT_TENSORFLOW = {'support', 'downloads'}
 FORBIDDEN_WORDS = {  # of what is no business of the forward pass and its loop
     'model.py': r'is_tensor|shard|kernel|XLA|oneDNN|bfloat16|int8|get_collection',

@@ -105,6 +105,18 @@ def test_each_of_several_documents_has_a_line_and_all_have_one_sum(run, file, tm
         assert f'{label} {alone[label]}' in out[3]
 
 
+def test_a_separated_text_is_scored_as_its_documents_are(run, tmp_path):
+    lines = write_lines(tmp_path / 'lines.jsonl', ['One.\n', 'And another one.'])
+    text = tmp_path / 'text.txt'
+    text.write_text('One.\n<|endoftext|>\nAnd another one.<|endoftext|>\n', encoding='utf-8')
+    status, out, err = run(text, '--separator', '<|endoftext|>')
+    assert (status, err) == (0, '')
+    assert out == run(lines)[1].replace(str(lines), str(text))
+    status, out, err = run(text)
+    assert (status, values(out.splitlines())['documents']) == (0, '1')
+    assert err.startswith('note: <|endoftext|> is in the text 2 times')
+
+
 def test_several_files_have_a_table_with_the_numbers_that_each_has_alone(run, file, tmp_path):
     lines = write_lines(tmp_path / 'more.jsonl', ['One.', '', 'And another one.'])
     (tmp_path / 'empty.txt').touch()

@@ -28,7 +28,7 @@ RANDOM = ('--dropout', 0.1, '--noise', 0.1, '--accumulate', 2, '--batch_size', 3
 ROUTINE = ('--validate_every', 4, '--validate_tokens', 100, '--save_every', 3, '--keep', 2)
 WHOLE = ('--start', 'bytes', *RANDOM, *ROUTINE, '--learning_rate', 0.01, '--seed', 5)
 
-# The run of argv[2:], killed as it saves the given step: the weights are written, nothing else.
+# The run of argv[2:], killed as it saves step 9: the optimizer is written, nothing else.
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
@@ -36,14 +36,14 @@ import train
 from support import command_line
 from training import trainer
 
-save_slots = trainer.Trainer.save_slots
+save_weights = trainer.Trainer.save_weights
 
 def killed(self, path):
     if path.endswith('-9'):
         os.kill(os.getpid(), signal.SIGKILL)
-    save_slots(self, path)
+    save_weights(self, path)
 
-trainer.Trainer.save_slots = killed
+trainer.Trainer.save_weights = killed
 command_line.run(train.train, sys.argv[2:])
 """
 
@@ -223,7 +223,7 @@ def test_a_finished_run_from_before_optimizers_could_be_chosen_is_one_of_adamw(
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='kills as POSIX does')
 def test_a_killed_run_goes_on_to_the_losses_of_one_that_was_not(call, whole, models):
-    """Killed between the weights of step 9 and their optimizer, and in the midst of a line."""
+    """Killed between the optimizer of step 9 and its weights, and in the midst of a line."""
     flags, expected = whole
     command = ('killed', *flags, '--steps', STEPS)
     source = os.path.dirname(sys.modules['train'].__file__)
@@ -231,7 +231,7 @@ def test_a_killed_run_goes_on_to_the_losses_of_one_that_was_not(call, whole, mod
     killed = subprocess.run(child, capture_output=True, timeout=120)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     folder = models / 'killed'
-    assert step_in_use(folder) == 6 and (folder / 'model-9.index').exists()
+    assert step_in_use(folder) == 6 and (folder / 'optimizer-9.index').exists()
     assert metrics_of(folder)[-1]['step'] == 9
     os.truncate(folder / 'metrics.jsonl', (folder / 'metrics.jsonl').stat().st_size - 5)
 
@@ -285,28 +285,65 @@ def test_the_best_is_never_one_of_steps_that_did_not_come_again(call, whole, mod
     assert loss_of(weights(folder / 'best'), folder) == pytest.approx(validations[4], rel=1e-5)
 
 
-def test_control_c_saves_the_step_it_is_at(call, whole, models, monkeypatch):
+@pytest.mark.parametrize(
+    'name, status, told',
+    [
+        ('SIGINT', 130, '\n'),
+        ('SIGTERM', 143, 'stopped by SIGTERM; '),
+        ('SIGHUP', 129, 'stopped by SIGHUP; '),
+    ],
+)
+def test_a_signal_saves_the_step_it_is_at(call, whole, models, monkeypatch, name, status, told):
     from training.trainer import Trainer
 
+    if not hasattr(signal, name):
+        pytest.skip('this system has no such signal')
+    number = getattr(signal, name)
     flags, expected = whole
-    command = ('interrupted', *flags, '--steps', STEPS)
+    folder = models / f'stopped by {name}'
+    command = (folder.name, *flags, '--steps', STEPS)
     step = Trainer.step
 
-    def press_control_c(self, number, *others):
-        if number == 5:
-            signal.raise_signal(signal.SIGINT)
-        return step(self, number, *others)
+    def send_signal(self, step_number, *others):
+        if step_number == 5:
+            signal.raise_signal(number)
+        return step(self, step_number, *others)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it
+    default = signal.default_int_handler if name == 'SIGINT' else signal.SIG_DFL
+    before = signal.signal(number, default)  # a shell may ignore it
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(Trainer, 'step', press_control_c)
-            status, _, errors = call(train, *command)
+            patch.setattr(Trainer, 'step', send_signal)
+            ended = call(train, *command)
     finally:
-        signal.signal(signal.SIGINT, before)
-    assert (status, errors) == (130, '\n')
-    folder = models / 'interrupted'
+        signal.signal(number, before)
+    kept = f'{folder} keeps step 5: run the same command again to go on\n'
+    assert (ended[0], ended[2]) == (status, told + kept)
     assert step_in_use(folder) == metrics_of(folder)[-1]['step'] == 5
+
+    assert call(train, *command)[0] == 0
+    check_same_run(folder, expected)
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='there is no disk that is always full')
+@pytest.mark.parametrize('full', [False, True])
+def test_output_that_goes_away_saves_the_step_it_is_at(call, whole, models, monkeypatch, full):
+    """As in `train.py … | head -1`, and where a log file fills its disk."""
+    flags, expected = whole
+    folder = models / f'without output {full}'
+    command = (folder.name, *flags, '--steps', STEPS)
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with open('/dev/full' if full else theirs, 'w') as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, 'stdout', stream)
+        status, _, errors = call(train, *command)
+    kept = f'{folder} keeps step 1: run the same command again to go on\n'
+    if full:
+        told = 'error: cannot write to standard output: No space left on device; '
+    else:
+        told = 'standard output was closed; '
+    assert (status, errors) == (2 if full else 1, told + kept)
+    assert step_in_use(folder) == 1
 
     assert call(train, *command)[0] == 0
     check_same_run(folder, expected)
@@ -377,8 +414,8 @@ def test_a_full_disk_leaves_the_last_checkpoint_in_use(call, whole, models, copi
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert status == 2
-    assert errors.splitlines()[-1].startswith(f'error: cannot write {folder / "model-15"}: ')
-    assert step_in_use(folder) == 12 and not list(folder.glob('model-15*'))
+    assert errors.splitlines()[-1].startswith(f'error: cannot write {folder / "optimizer-15"}: ')
+    assert step_in_use(folder) == 12 and not list(folder.glob('*-15*'))
     after = load_weights(weights(folder))
     assert all((after[name] == before[name]).all() for name in before)
     assert call(train, copied, *flags, '--steps', 20)[0] == 0
@@ -479,7 +516,11 @@ def wrong_texts(tmp_path):
         (['latin1.txt'], '{folder}latin1.txt: byte 0 is not UTF-8'),
         (['line.jsonl'], '{folder}line.jsonl line 1 holds no text in a field "text"'),
         (['nowhere.txt'], 'there is no file or folder '),
-        (['short.txt', '--validation', 0], '10 tokens are too few: a window of 64 takes 65'),
+        (
+            ['short.txt', '--validation', 0],
+            '10 tokens are too few: a window of 64 takes 65; give more text, or --window 9 or',
+        ),
+        (['short.txt', '--separator', '***'], "the separator '***' is nowhere in "),
         ([], 'there is no text to train on: name files or folders after the model'),
         (['--learning_rate', 0], 'learning_rate must be a number above 0, not 0'),
         (['--learning_rate', -1], 'learning_rate must be a number above 0, not -1'),
@@ -544,6 +585,22 @@ def test_a_name_that_is_a_model_already_is_refused(call, no_tensorflow, models, 
         f'error: {models / "bytes"} is a model already: choose another name; '
         '--start bytes begins with it\n'
     )
+
+
+def test_weights_of_others_under_the_name_are_refused_and_stay(call, no_tensorflow, models, text):
+    folder = models / 'novel'
+    folder.mkdir()
+    for path in (models / 'bytes').glob('model.ckpt.*'):
+        shutil.copy(path, folder / path.name.replace('model.ckpt', 'model-500'))
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    status, output, errors = call(
+        train, 'novel', text, '--models_dir', models, '--start', 'bytes', *FEW
+    )
+    assert (status, output) == (2, '')
+    assert errors.startswith(
+        f'error: {folder} holds model-500.data-00000-of-00001, model-500.index '
+    )
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_a_run_goes_on_with_the_batch_size_and_text_it_began_with(call, no_tensorflow, whole):

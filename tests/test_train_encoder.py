@@ -161,9 +161,20 @@ def test_no_merge_crosses_documents(train, new):
     assert list(load(new.with_name('control')).bpe_ranks) == [('x', 'y')]
 
 
+def test_a_separator_is_not_learned_from(train, new):
+    text = 'one\n<|endoftext|>\ntwo one\n' * 9
+    flags = ('--n_vocab', 262, '--separator', '<|endoftext|>')
+    status, output, errors = train(*flags, text=text)
+    assert (status, errors) == (0, '')
+    assert list(load(new).bpe_ranks) == slow_merges(['one\n', 'two one\n'] * 9, 5)
+    assert '<' not in ''.join(map(''.join, load(new).bpe_ranks))
+    assert train('--separator', '***', name='other', text=text)[0] == 2
+
+
 def test_the_name_of_the_end_token_is_ordinary_text(train, new):
     text = 'one<|endoftext|>two <|endoftext|> ' * 9
-    assert train('--n_vocab', 280, text=text)[0] == 0
+    status, _, errors = train('--n_vocab', 280, text=text)
+    assert status == 0 and errors.startswith('note: <|endoftext|> is in the text 18 times')
     enc = load(new)
     assert list(enc.bpe_ranks) == slow_merges([text], 23)
     assert enc.special == {'<|endoftext|>'}
@@ -297,9 +308,9 @@ def test_a_vocabulary_that_appears_meanwhile_is_not_replaced(train, new, monkeyp
     def slow(*_):
         new.mkdir(parents=True, exist_ok=True)
         (new / 'vocab.bpe').write_text('mine', encoding='utf-8')
-        return 1
+        return 1, 0
 
-    monkeypatch.setattr(train_encoder, 'compression', slow)
+    monkeypatch.setattr(train_encoder, 'measure', slow)
     assert train() == (2, '', f'error: {new / "vocab.bpe"} is there already\n')
     assert (new / 'vocab.bpe').read_text(encoding='utf-8') == 'mine'
     assert os.listdir(new) == ['vocab.bpe'] and os.listdir(new.parent) == ['new']
@@ -328,6 +339,14 @@ def test_a_full_disk_leaves_nothing_behind(train, new, monkeypatch, folder_is_th
     status, output, errors = train()
     assert (status, output) == (2, '') and 'No space left' in errors
     assert written and list(new.parent.rglob('*')) == [new] * folder_is_there
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='other systems have no such file names')
+def test_a_name_that_is_not_utf8_is_shown_escaped(train, new):
+    name = os.fsdecode(b'n\xff')
+    status, output, _ = train('--n_vocab', 260, name=name)
+    assert (status, sorted(os.listdir(new.with_name(name)))) == (0, ['encoder.json', 'vocab.bpe'])
+    assert output.startswith(f'wrote {new.parent}/n\\udcff: 3 merges')
 
 
 def test_the_folder_can_be_read_by_others(train, new):

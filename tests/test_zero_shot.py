@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from helpers import small_tasks as small
 from helpers.paths import ROOT
 from helpers.table_scorer import TableScorer, uniform
 from make_random_model import make_random_model
+from support.command_line import Stopped
 
 SIZES = dict(n_merges=0, n_ctx=1024, n_embd=8, n_head=2, n_layer=1)
 
@@ -195,6 +197,16 @@ def test_an_interrupted_task_goes_on_where_it_was(run, monkeypatch, tmp_path, to
     pieces_read = [scorer.read for scorer in run.scorers[1:]]
     assert len(pieces_read) == 3 and all(pieces_read) and sum(pieces_read) == read
     assert sorted(os.listdir(tmp_path / 'results')) == ['small.json', 'small.md']
+
+
+def test_who_stops_an_evaluation_is_told_what_is_kept(run, monkeypatch, tmp_path):
+    def stopped(*_):
+        raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr(zero_shot, 'run_all', stopped)
+    kept = tmp_path / 'results' / 'small.unfinished'
+    told = f'stopped by SIGTERM; {kept} keeps what is scored: run the same command again to go on\n'
+    assert run('--tasks=ptb') == (143, '', told)
 
 
 def test_seconds_are_those_of_all_runs(run, monkeypatch, tmp_path):

@@ -33,6 +33,7 @@ LONGEST_WAIT = 60.0  # seconds; a server may ask for more and does not get it
 TIMEOUT = (10.0, 60.0)  # seconds to connect, seconds between two bytes
 UNKNOWN_BYTES = 1 << 26  # more are not taken of a file of which not even a prediction is known
 NETWORK_BLOCK = 1 << 16  # bytes; a connection that breaks loses less than one block
+KEPT = 'what was received is kept: run the same command again to go on'
 DISK_BLOCK = 1 << 20  # bytes that are read at a time, of files on a disk
 
 

@@ -6,6 +6,8 @@ import os
 
 import tensorflow.compat.v1 as tf
 
+from support.files import replacing
+
 BUNDLE = 'model.ckpt'  # Files of a released checkpoint begin with this.
 
 
@@ -89,12 +91,8 @@ def sync(path):
 
 def name_weights(folder, name):
     """Make a checkpoint the one in use of its folder, by its `checkpoint` file, at once."""
-    path = os.path.join(folder, 'checkpoint')
-    with open(path + '.new', 'w', encoding='utf-8', newline='\n') as file:
+    with replacing(os.path.join(folder, 'checkpoint')) as file:
         file.write(f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n')
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(path + '.new', path)
 
 
 def reason(error):

@@ -2,7 +2,8 @@
 
 import typing
 
-from support.documents import STANDARD_INPUT, texts_of
+from encoder import END_OF_TEXT
+from support.documents import STANDARD_INPUT, note_ends, texts_of
 from support.files import shown
 
 
@@ -15,26 +16,29 @@ class Document(typing.NamedTuple):
     tokens: list
 
 
-def read(files, encoder, bar):
+def read(files, encoder, bar, separator=None):
     """Yield the documents of files that are not empty, one Document after the other.
 
     bar: a tqdm bar, whose total grows by the tokens that are read.
+    separator: Separator, which splits a text into several documents; None does not.
     Raises ValueError for what is not text, and at the end if there was none.
     """
-    some = False
+    some, spelled_ends = False, 0
     for place, path in enumerate(files):
-        for number, text in enumerate(texts_of(path), start=1):
+        for number, text in enumerate(texts_of(path, separator), start=1):
             if not text:
                 continue
             some = True
+            spelled_ends += text.count(END_OF_TEXT)
             name = name_of(path)
-            if path.lower().endswith('.jsonl'):
+            if separator or path.lower().endswith('.jsonl'):
                 name += f' {number}'
             document = Document(name, place, text, encoder.encode(text))
             bar.total += len(document.tokens)
             yield document
     if not some:
         raise ValueError(f'there is no text in {", ".join(files)}')
+    note_ends(spelled_ends)
 
 
 def name_of(path):

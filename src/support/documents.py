@@ -1,30 +1,57 @@
 """The documents in files of text."""
 
 import codecs
+import contextlib
 import glob
 import json
 import os
 import sys
 
-from encoder import BOUNDARY, check_surrogates, chunks
+from encoder import BOUNDARY, END_OF_TEXT, check_surrogates, chunks
 
 ENDINGS = ('.txt', '.jsonl')  # the endings of files that are looked for in a folder
-TOKENS = '.npy'
 STANDARD_INPUT = '-'
 BLOCK_BYTES = 2**18  # how much of a file is read at a time
 
+DECODE = 'name the text that they were made from, or decode them (see src/training/README.md)'
+CONVERT = 'make it a .jsonl file, {"text": ...} a line, or a .txt file to be read as it stands'
+# Files that are taken for text and are none, by their endings, and what to do.
+OTHER_ENDINGS = {
+    '.npy': 'holds tokens, not text: name the folder that src/encode_corpus.py made',
+    '.npz': f'holds tokens, as of nshepperd/gpt-2, not text: {DECODE}',
+    '.bin': f'holds tokens, as of nanoGPT, not text: {DECODE}',
+    '.csv': f'is a table: {CONVERT}',
+    '.tsv': f'is a table: {CONVERT}',
+    '.json': f'is JSON: {CONVERT}',
+    '.ndjson': f'is JSON: {CONVERT}',
+}
+# And by their first bytes.
+OTHER_STARTS = {
+    b'\x1f\x8b': 'is compressed: gunzip unpacks it',
+    b'BZh91AY&SY': 'is compressed: bunzip2 unpacks it',
+    b'\xfd7zXZ\0': 'is compressed: unxz unpacks it',
+    b'\x28\xb5\x2f\xfd': 'is compressed: unzstd unpacks it',
+    b'PK\3\4': 'is a ZIP archive or an office document: unpack it, or save it as text',
+    b'%PDF-': 'is a PDF document: pdftotext makes text of it',
+    b'PAR1\x15': f'is a table: {CONVERT}',
+    codecs.BOM_UTF16_LE: 'is UTF-16: convert it with iconv -f UTF-16 -t UTF-8',
+    codecs.BOM_UTF16_BE: 'is UTF-16: convert it with iconv -f UTF-16 -t UTF-8',
+}
 
-def read_documents(sources):
+
+def read_documents(sources, separator=None):
     """Return an iterator over the documents of sources, none empty, for `pieces` to read.
 
     sources: list of paths, folders, glob patterns and '-' for standard input; see `find_files`.
       A .jsonl file holds a document a line, in the field "text"; any other file is one document.
+    separator: Separator, which splits all these into several; None does not.
     Files are UTF-8. A byte-order mark is dropped and line ends stay as they are, \\r\\n included.
     A document is a str, of which one is held at a time, or a TextFile, which holds no text.
-    Raises ValueError for a source that is not there, at once; while reading, for bytes that are not
-    UTF-8, for a line of a .jsonl file that has no text, and if there was no document at all.
+    Raises ValueError for a source that is not there, at once; while reading, for bytes that are no
+    text in UTF-8, for a line of a .jsonl file that has no text, and at the end if there was no
+    document at all, or if the separator was not found.
     """
-    return documents_in(find_files(sources))
+    return documents_in(find_files(sources), separator)
 
 
 def find_files(sources):
@@ -49,10 +76,8 @@ def files_of(source):
             raise ValueError(f'there is no {" or ".join(ENDINGS)} file in the folder {source}')
         return sorted(found, key=lambda path: path.split(os.sep))
     if source == STANDARD_INPUT or os.path.exists(source):
-        if source.lower().endswith(TOKENS):
-            raise ValueError(
-                f'{source} holds tokens, not text: name the folder that src/encode_corpus.py made'
-            )
+        if what := OTHER_ENDINGS.get(os.path.splitext(source)[1].lower()):
+            raise ValueError(f'{source} {what}')
         return [source]
     if not glob.has_magic(source):
         raise ValueError(f'there is no file or folder {source}')
@@ -118,60 +143,112 @@ class Part:
                 return
 
 
+class Separator:
+    """A text that stands between documents, such as <|endoftext|>.
+
+    An end of line after it belongs to it, so that it may have a line of its own.
+    found: how often it was found so far.
+    """
+
+    def __init__(self, text):
+        if not text:
+            raise ValueError('an empty separator splits nothing')
+        self.text, self.found = text, 0
+
+    def split(self, blocks):
+        """Yield the documents of a text that comes in blocks; one of them is held at a time."""
+        for number, document in enumerate(self._between(blocks)):
+            self.found += number > 0
+            yield self._without_line_end(document) if number else document
+
+    def _between(self, blocks):
+        held = ''
+        for block in blocks:
+            new = max(len(held) - len(self.text) + 1, 0)  # from here on it was not looked for
+            held += block
+            if held.find(self.text, new) >= 0:
+                *ended, held = held.split(self.text)
+                yield from ended
+        yield held
+
+    def _without_line_end(self, text):
+        if self.text.endswith('\n'):
+            return text
+        return text.removeprefix('\r\n' if text.startswith('\r') else '\n')
+
+
+def note_ends(count):
+    """Say on standard error that a text spells <|endoftext|>, if it does so, and what to do."""
+    if count:
+        print(
+            f'note: {END_OF_TEXT} is in the text {count:,} time{"s" * (count > 1)}. It is read as '
+            'these letters and ends no document; '
+            f"--separator '{END_OF_TEXT}' splits documents there",
+            file=sys.stderr,
+        )
+
+
 def blocks_of(path):
-    """Yield the text of a file, a block at a time."""
-    with open(path, 'rb') as file:
+    """Yield the text of a file or of standard input, a block at a time."""
+    standard_input = path == STANDARD_INPUT
+    name = 'standard input' if standard_input else path
+    with contextlib.nullcontext(sys.stdin.buffer) if standard_input else open(path, 'rb') as file:
         data, offset, more = b'', 0, True
         while more:
             block = file.read(BLOCK_BYTES)
             data, more = data + block, bool(block)
-            try:
-                text, used = codecs.utf_8_decode(data, 'strict', not more)
-            except UnicodeDecodeError as error:
-                raise not_utf8(path, offset + error.start) from None
-            yield text if offset else text.removeprefix('\ufeff')
+            refuse_other(data, name, offset)
+            text, used = decode_part(data, name, offset, final=not more)
+            yield text
             data, offset = data[used:], offset + used
 
 
-def documents_in(files):
+def documents_in(files, separator=None):
     some = False
     for path in files:
-        for document in documents_of(path):
+        for document in documents_of(path, separator):
             if any(pieces(document)):
                 some = True
                 yield document
             del document  # or it would stay while the next one is read
     if not some:
         raise ValueError(f'there is no text in {", ".join(files) or "nothing"}')
+    if separator and not separator.found:
+        raise ValueError(f'the separator {separator.text!r} is nowhere in {", ".join(files)}')
 
 
-def documents_of(path):
+def documents_of(path, separator=None):
     """Yield the documents of a file."""
-    if is_text_file(path):
+    if separator is None and is_text_file(path):
         yield TextFile(path)
     else:
-        yield from texts_of(path)
+        yield from texts_of(path, separator)
 
 
-def texts_of(path):
+def texts_of(path, separator=None):
     """Yield the documents of a file as str, each whole."""
-    if path == STANDARD_INPUT:
-        yield decode(sys.stdin.buffer.read(), 'standard input')
-    elif path.lower().endswith('.jsonl'):
-        yield from texts_of_lines(path)
-    else:
-        with open(path, 'rb') as file:
-            yield decode(file.read(), path)
+    lines = path.lower().endswith('.jsonl')
+    for blocks in ([text] for text in texts_of_lines(path)) if lines else [blocks_of(path)]:
+        yield from separator.split(blocks) if separator else [''.join(blocks)]
 
 
 def texts_of_lines(path):
     """Yield the text of each line of a .jsonl file; blank lines are skipped."""
-    offset = 0
-    with open(path, 'rb') as file:
-        for number, line in enumerate(file, start=1):
-            if not line.isspace():
-                yield text_of_record(decode(line, path, offset), f'{path} line {number}')
-            offset += len(line)
+    for number, line in enumerate(lines_of(path), start=1):
+        if line and not line.isspace():
+            yield text_of_record(line, f'{path} line {number}')
+
+
+def lines_of(path):
+    r"""Yield the lines of a file, which end in \n and nothing else."""
+    held = []
+    for block in blocks_of(path):
+        *ends, rest = block.split('\n')
+        for end in ends:
+            line, held = ''.join([*held, end]), []
+            yield line
+        held.append(rest)
+    yield ''.join(held)
 
 
 def text_of_record(line, place):
@@ -189,17 +266,32 @@ def text_of_record(line, place):
     return text
 
 
-def decode(data, path, offset=0):
-    """Return bytes from a place in a file as str; ValueError with the place of the first bad byte.
+def refuse_other(data, path, offset):
+    """Raise ValueError for bytes from a place in a file that are no text, whatever they spell."""
+    for start, what in OTHER_STARTS.items():
+        if not offset and data.startswith(start):
+            raise ValueError(f'{path} {what}')
+    if (place := data.find(0)) >= 0:
+        raise ValueError(
+            f'{path}: byte {offset + place} is NUL, which is in no text in UTF-8; if this is '
+            'UTF-16, convert it with iconv -f UTF-16LE -t UTF-8'
+        )
 
+
+def decode(data, path):
+    """Return the bytes of a whole file as str; see `decode_part`."""
+    return decode_part(data, path, offset=0, final=True)[0]
+
+
+def decode_part(data, path, offset, final):
+    """Return bytes from a place in a file as str, and how many of them that took.
+
+    final: no more bytes will come: the last ones are no part of a character.
     A byte-order mark at the start of the file is dropped.
+    Raises ValueError for what is not UTF-8, with the place of the first bad byte.
     """
     try:
-        text = data.decode('utf-8')
+        text, used = codecs.utf_8_decode(data, 'strict', final)
     except UnicodeDecodeError as error:
-        raise not_utf8(path, offset + error.start) from None
-    return text if offset else text.removeprefix('\ufeff')
-
-
-def not_utf8(path, place):
-    return ValueError(f'{path}: byte {place} is not UTF-8')
+        raise ValueError(f'{path}: byte {offset + error.start} is not UTF-8') from None
+    return text if offset else text.removeprefix('\ufeff'), used

@@ -8,9 +8,18 @@ import os
 
 import numpy as np
 
+from encoder import END_OF_TEXT
 from support.checks import check_whole, is_number
-from support.documents import Part, documents_in, find_files, pieces, size_of
-from support.files import building
+from support.documents import (
+    STANDARD_INPUT,
+    Part,
+    documents_in,
+    find_files,
+    note_ends,
+    pieces,
+    size_of,
+)
+from support.files import building, open_named
 from support.progress import show_progress
 
 DESCRIPTION = 'corpus.json'
@@ -25,23 +34,31 @@ class Sources:
     """Text sources by their names, and their files, which are looked up once: now.
 
     names: list of paths, folders, glob patterns and '-' for standard input, as for `find_files`.
+    separator: documents.Separator of documents, None for none.
     Raises ValueError for a source without a file.
     """
 
-    def __init__(self, names):
+    def __init__(self, names, separator=None):
         self.names = list(map(os.fspath, names))
         self.files = find_files(self.names)
+        self.separator = separator
+
+    def documents(self):
+        """Read them: an iterator of documents, as from `read_documents`."""
+        return documents_in(self.files, self.separator)
 
 
 def encode_with_progress(
     sources, encoder, folder, validation, seed, validation_sources=None, desc=None
 ):
-    """`encode_corpus`, with a progress bar of this description."""
+    """`encode_corpus`, with a progress bar of this description and a note if one is due."""
     files = [*sources.files, *(validation_sources.files if validation_sources else [])]
     with show_progress(desc=desc, total=size_of(files), unit='B', unit_scale=True) as shown:
-        return encode_corpus(
+        written = encode_corpus(
             sources, encoder, folder, validation, seed, shown.update, validation_sources
         )
+    note_ends(written['spelled_ends'])
+    return written
 
 
 def encode_corpus(
@@ -55,7 +72,8 @@ def encode_corpus(
 ):
     """Write the documents of sources as tokens: train.npy, validation.npy and corpus.json.
 
-    Each document is followed by the id of <|endoftext|>; that name in a text is ordinary text.
+    Each document is followed by the id of <|endoftext|>; that name in a text is ordinary text, and
+    corpus.json counts it as "spelled_ends".
 
     sources: Sources.
     encoder: Encoder; its vocabulary must have <|endoftext|>.
@@ -69,8 +87,9 @@ def encode_corpus(
       no meaning.
     Returns what corpus.json holds, a dict: documents, tokens and bytes of text of train and of
     validation, "split" ("document", "tail" of a single one, "sources" or "none"), and what it was
-    made from. Memory is bounded: a batch, and of .jsonl files and pipes two documents; a file that
-      is one document is read piece by piece, three times if it is the only one.
+    made from. Memory is bounded: a batch, and of .jsonl files, pipes and separated texts two
+      documents; a file that is one document is read piece by piece, three times if it is the only
+      one.
     Raises ValueError for input that cannot be used and OSError from the disk; then, and when
     interrupted, nothing stays in the folder.
     """
@@ -81,25 +100,28 @@ def encode_corpus(
         raise ValueError('the vocabulary has no <|endoftext|> to put after each document')
     if validation_sources is not None:
         check_disjoint(sources, validation_sources)
-    documents = documents_in(sources.files)
+    elif validation:
+        check_named_once(sources)
+    documents = sources.documents()
     refuse_to_replace(folder)
     os.makedirs(folder, exist_ok=True)
     with building(folder, last=DESCRIPTION) as unfinished:
         if validation_sources is None:
             split, parts = split_documents(documents, validation, seed)
         else:
-            split, parts = 'sources', label(documents, documents_in(validation_sources.files))
+            split, parts = 'sources', label(documents, validation_sources.documents())
         description = {
             'split': split,
             **write_tokens(parts, encoder, unfinished, progress),
             'sources': sources.names,
             'validation_sources': validation_sources and validation_sources.names,
             'validation_fraction': None if split == 'sources' else validation,
+            'separator': sources.separator and sources.separator.text,
             'seed': seed,
             'n_vocab': encoder.n_vocab,
             'vocabulary_sha256': vocabulary_sha256(encoder),
         }
-        with open(os.path.join(unfinished, DESCRIPTION), 'w', encoding='utf-8') as file:
+        with open_named(os.path.join(unfinished, DESCRIPTION)) as file:
             json.dump(description, file, indent=2)  # ASCII, for file names that are not UTF-8
             file.write('\n')
         refuse_to_replace(folder)  # another process may have been faster
@@ -108,10 +130,30 @@ def encode_corpus(
 
 def check_disjoint(sources, validation_sources):
     """Raise ValueError for a file that is to be both learned and held out."""
-    held_out = set(map(os.path.realpath, validation_sources.files))
+    held_out = set(map(identity, validation_sources.files))
     for path in sources.files:
-        if os.path.realpath(path) in held_out:
+        if identity(path) in held_out:
             raise ValueError(f'{path} is in the sources and in the validation sources')
+
+
+def check_named_once(sources):
+    """Raise ValueError for a file that could be both learned and held out, being there twice."""
+    seen = set()
+    for path in sources.files:
+        if identity(path) in seen:
+            raise ValueError(
+                f'{path} is named twice and could be both learned and held out: name it once, or '
+                'hold out other text (--validation_data) or nothing (--validation 0)'
+            )
+        seen.add(identity(path))
+
+
+def identity(path):
+    """What a file has in common with its other names and links."""
+    if path == STANDARD_INPUT:
+        return path
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def refuse_to_replace(folder):
@@ -174,7 +216,10 @@ def cut(document, fraction):
     """
     length = sum(map(len, pieces(document)))
     if length < 2:
-        raise ValueError('the only document has 1 character: no part of it can be held out')
+        raise ValueError(
+            'the only document has 1 character: no part of it can be held out; --validation 0 '
+            'holds out nothing'
+        )
     size = min(max(round(length * fraction), 1), length - 1)
     place = length - size
     reach = min(min(size, place) // 2, CUT_CHARACTERS)
@@ -194,6 +239,7 @@ def write_tokens(parts, encoder, folder, progress):
 
     parts: iterator of (split, document).
     """
+    spelled_ends = 0
     dtype = np.dtype('<u2' if encoder.n_vocab <= 2**16 else '<u4')
     with contextlib.ExitStack() as stack:
         files = {}
@@ -205,11 +251,13 @@ def write_tokens(parts, encoder, folder, progress):
                     files[split] = TokenFile(path, dtype)
                     stack.callback(files[split].close)
                 files[split].write(piece, ids + [encoder.end_of_text] if ends else ids, ends)
+            spelled_ends += sum(piece.count(END_OF_TEXT) for _, piece, _ in batch)
             if progress:
                 progress(sum(n_bytes(piece) for _, piece, _ in batch))
         for file in files.values():
             file.finish()
-    return {split: files[split].counts for split in SPLITS if split in files}
+    counts = {split: files[split].counts for split in SPLITS if split in files}
+    return counts | {'spelled_ends': spelled_ends}
 
 
 def batches(parts):
@@ -246,7 +294,7 @@ class TokenFile:
     def __init__(self, path, dtype):
         self.dtype = dtype
         self.counts = {'documents': 0, 'tokens': 0, 'bytes': 0}
-        self.file = open(path, 'wb')
+        self.file = open_named(path, 'wb')
         self._write_header()
         self.start = self.file.tell()
 
@@ -266,8 +314,6 @@ class TokenFile:
         self.file.seek(0)
         self._write_header()
         assert self.file.tell() == self.start  # NumPy leaves room for the shape to grow
-        self.file.flush()
-        os.fsync(self.file.fileno())  # or a crash could leave the name without the tokens
 
     def close(self):
         self.file.close()

@@ -52,9 +52,9 @@ class TrainingLoop:
         self.plan = trainer.plan
 
     def __call__(self, first_step, pressed):
-        """Train from a step on until the end, or until Ctrl-C: save, raise KeyboardInterrupt.
+        """Train from a step on until the end, or until somebody wants to stop: save, raise why.
 
-        pressed: threading.Event, whether somebody wants to stop.
+        pressed: command_line.Stop.
         Raises ValueError when the loss is not finite; the last checkpoint is from before that.
         """
         plan = self.plan
@@ -83,7 +83,7 @@ class TrainingLoop:
                     self.between(step, last=step == plan.steps or stop)
                 if stop:
                     self.trainer.group.close()  # not before the first process has saved
-                    raise KeyboardInterrupt
+                    raise pressed.error
 
     def shown(self, **options):
         """How far it is; of several processes one shows it."""

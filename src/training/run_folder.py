@@ -14,12 +14,9 @@ when all that it names is there, so a run may be killed at any time.
 """
 
 import contextlib
-import glob
 import json
 import math
 import os
-import re
-import shutil
 import socket
 import sys
 import time
@@ -27,10 +24,18 @@ import time
 import tensorflow.compat.v1 as tf
 
 from loading import checkpoint
-from support.files import replacing
-from training.origin import SIZES, VOCABULARY
+from support.files import sync, sync_folder
+from training import metrics
+from training.origin import (
+    BEST,
+    KINDS,
+    SIZES,
+    VOCABULARY,
+    checkpoint_files,
+    complete_steps,
+    copy_whole,
+)
 
-KINDS = ('model', 'optimizer')
 SHARED = (SIZES, *VOCABULARY)  # the files that a run and its best model have in common
 
 
@@ -45,80 +50,77 @@ class TrainingRun:
     def __init__(self, folder, keep, step):
         self.folder, self.keep, self.step = folder, keep, step
         self.first = step + 1 if step else 0  # the first step to note: a new run begins with 0
-        self.metrics = os.path.join(folder, 'metrics.jsonl')
-        self.best_folder = os.path.join(folder, 'best')
-        best = self._rewind()
-        self._tidy()
+        self.metrics = os.path.join(folder, metrics.NAME)
+        self.best_folder = os.path.join(folder, BEST)
+        records = metrics.read(folder)
+        noted = metrics.noted(records)
+        self.saved = self._saved(noted)
+        self._tidy(noted)
         # The best step as of the last checkpoint, 0 or more, and that of now; None without one.
-        self.best_saved = self.best_step = self._rewind_best()
+        self.best_saved = self.best_step = self._rewind_best(noted)
+        best = self._rewind(records)  # not before: what is not noted is not the run's to remove
         self.best = math.inf if self.best_step is None else best
         self.events = Events(folder, self.first)
 
     def path(self, kind, step):
         return os.path.join(self.folder, f'{kind}-{step}')
 
-    def _rewind(self):
+    def _saved(self, noted):
+        """The steps of the run's own complete checkpoints up to the present one, in order."""
+        complete = set.intersection(*(complete_steps(self.folder, kind) for kind in KINDS))
+        own = noted | {self.step}
+        return sorted(step for step in complete & own if step <= self.step)
+
+    def _rewind(self, records):
         """Drop what was noted after the step that the run goes on from; return the best loss."""
-        best = math.inf
+        kept = [record for record in records if record['step'] < self.first]
         if os.path.exists(self.metrics):
-            with open(self.metrics, encoding='utf-8', errors='replace') as file:
-                records = [r for r in map(parsed, file) if r and r['step'] < self.first]
-            with replacing(self.metrics) as file:
-                file.writelines(json.dumps(record) + '\n' for record in records)
-            best = min((r['validation'] for r in records if 'validation' in r), default=best)
-        return best
+            metrics.write(self.folder, kept)
+        return min((r['validation'] for r in kept if 'validation' in r), default=math.inf)
 
-    def _tidy(self):
-        """Remove checkpoints that are not named and what a killed run left half-written."""
-        kept = set(self.steps()[-self.keep :]) | {self.step}
-        for path in glob.glob(os.path.join(glob.escape(self.folder), '*')):
-            found = re.fullmatch(r'(?:model|optimizer)-(\d+)\..*', os.path.basename(path))
-            if found and int(found[1]) not in kept:
-                os.remove(path)
+    def _tidy(self, noted):
+        """Remove old checkpoints and what a killed run left half-written; noted: its steps."""
+        remove(self.folder, noted - {self.step, *self.saved[-self.keep :]})
 
-    def _rewind_best(self):
+    def _rewind_best(self, noted):
         """Go back to the best as of the step that the run goes on from; return its step.
 
         What was better after that step may not come again: the settings may be others now.
+        noted: the steps of the run.
         """
-        steps = [step for step in numbers(self.best_folder, 'model') if step <= self.step]
-        if not self.step or not steps:
-            shutil.rmtree(self.best_folder, ignore_errors=True)
+        there = complete_steps(self.best_folder, 'model')
+        steps = [step for step in there if step <= self.step] if self.step else []
+        if not steps:
+            for name in ('checkpoint', *SHARED):
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    os.remove(os.path.join(self.best_folder, name))
+            remove(self.best_folder, noted | {0})
+            with contextlib.suppress(OSError):  # it holds what somebody else has put there
+                os.rmdir(self.best_folder)
             return None
         checkpoint.name_weights(self.best_folder, f'model-{max(steps)}')
-        self._tidy_best(max(steps))
+        remove(self.best_folder, (noted | {0}) - {max(steps)})
         return max(steps)
-
-    def _tidy_best(self, *kept):
-        """Remove weights of other steps than these from best/."""
-        for path in glob.glob(os.path.join(glob.escape(self.best_folder), 'model-*')):
-            found = re.match(r'model-(\d+)\.', os.path.basename(path))
-            if found and int(found[1]) not in kept:
-                os.remove(path)
-
-    def steps(self):
-        """The numbers of the complete checkpoints up to the present one, in order."""
-        complete = set.intersection(*(numbers(self.folder, kind) for kind in KINDS))
-        return sorted(step for step in complete if step <= self.step)
 
     def save(self, trainer, step):
         """Save weights and optimizer, name them in `checkpoint`, and remove the oldest.
 
         Raises OSError if the disk does not take them; what was saved before then stays in use.
         """
+        self._sync_metrics()
         try:
-            trainer.save_weights(self.path('model', step))
+            # Weights come last: where they are, all is. `checkpoint` may not name them yet.
             trainer.save_slots(self.path('optimizer', step))
+            trainer.save_weights(self.path('model', step))
             checkpoint.name_weights(self.folder, f'model-{step}')
         except OSError:
-            for kind in KINDS:
-                checkpoint.remove(self.path(kind, step))
+            remove(self.folder, {step})
             raise
+        remove(self.best_folder, {self.best_saved} - {self.best_step})
         self.step, self.best_saved = step, self.best_step
-        self._tidy_best(self.best_step)
-        for old in self.steps()[: -self.keep]:
-            for kind in KINDS:
-                checkpoint.remove(self.path(kind, old))
+        self.saved.append(step)
+        remove(self.folder, self.saved[: -self.keep])
+        del self.saved[: -self.keep]
 
     def save_if_best(self, trainer, loss, step):
         """Keep the weights of a step in best/ if no validation before had so low a loss."""
@@ -127,13 +129,16 @@ class TrainingRun:
         os.makedirs(self.best_folder, exist_ok=True)
         if self.best_step is None:
             for name in SHARED:
-                shutil.copyfile(
-                    os.path.join(self.folder, name), os.path.join(self.best_folder, name)
-                )
-        trainer.save_weights(os.path.join(self.best_folder, f'model-{step}'))
-        checkpoint.name_weights(self.best_folder, f'model-{step}')
+                copy_whole(name, self.folder, self.best_folder)
+        self._sync_metrics()
+        try:
+            trainer.save_weights(os.path.join(self.best_folder, f'model-{step}'))
+            checkpoint.name_weights(self.best_folder, f'model-{step}')
+        except OSError:
+            remove(self.best_folder, {step})
+            raise
+        remove(self.best_folder, {self.best_step} - {step, self.best_saved})
         self.best, self.best_step = loss, step
-        self._tidy_best(step, self.best_saved)
 
     def record(self, step, **values):
         """Note numbers of a step in metrics.jsonl, and for TensorBoard.
@@ -147,6 +152,13 @@ class TrainingRun:
             kept = f'; {self.folder} keeps the weights of step {self.step}' if self.step else ''
             raise OSError(f'cannot write {self.metrics}: {error.strerror}{kept}') from error
         self.events.add(step, values)
+
+    def _sync_metrics(self):
+        """Have on the disk what is noted, before the weights that it says are the run's own."""
+        if os.path.exists(self.metrics):
+            with open(self.metrics, 'rb+') as file:
+                sync(file)
+            sync_folder(self.folder)
 
     def __enter__(self):
         return self
@@ -204,17 +216,9 @@ class Events:
                 self.file.close()
 
 
-def parsed(line):
-    """The record in a line of metrics.jsonl, or None for what a killed run leaves of one."""
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) and 'step' in record else None
-
-
-def numbers(folder, kind):
-    """The steps of which a folder holds complete files of a kind, a set."""
-    paths = glob.glob(os.path.join(glob.escape(folder), f'{kind}-*.index'))
-    found = (re.fullmatch(rf'{kind}-(\d+)\.index', os.path.basename(path)) for path in paths)
-    return {int(match[1]) for match in found if match}
+def remove(folder, steps):
+    """Remove the files of checkpoints of some steps, those that are half-written too."""
+    for path, step in checkpoint_files(folder):
+        if step in steps:
+            with contextlib.suppress(FileNotFoundError):  # any cache may be deleted at any time
+                os.remove(path)

@@ -10,7 +10,8 @@ import typing
 
 import numpy as np
 
-from support.checks import check_number
+from support.checks import check_number, check_whole
+from support.documents import Separator
 from support.files import UNFINISHED
 from training import corpus
 from training.windows import open_tokens
@@ -35,17 +36,21 @@ class Text:
     data: list of text sources, or of one folder that encode_corpus.py has made.
     validation, seed: how much of text sources is held out, and which, as for `encode_corpus`.
     validation_data: a source that is held out instead; None for none.
+    separator: what stands between documents of text sources, a str; None for nothing.
     `encoded`: the folder from encode_corpus.py, or None for text sources.
     Sources are looked up when they are first needed: a run that goes on does not need them.
     Raises ValueError if there is no data, or for a validation that is no fraction.
     """
 
-    def __init__(self, data, validation=corpus.HELD_OUT, validation_data=None, seed=0):
+    def __init__(
+        self, data, validation=corpus.HELD_OUT, validation_data=None, seed=0, separator=None
+    ):
         check_number('validation', validation, least=0, below=1)
         if not data:
             raise ValueError('there is no text to train on: name files or folders after the model')
         self.data, self.validation_data = list(data), validation_data
         self.validation, self.seed = validation, seed
+        self.separator = None if separator is None else Separator(separator)
         self.encoded = data[0] if len(data) == 1 and is_corpus(data[0]) else None
         self._sources = None
 
@@ -55,18 +60,18 @@ class Text:
         Raises ValueError for a source that is not there.
         """
         if self._sources is None:
-            held_out = None if self.validation_data is None else [self.validation_data]
-            self._sources = corpus.Sources(self.data), held_out and corpus.Sources(held_out)
+            names = [self.data, None if self.validation_data is None else [self.validation_data]]
+            self._sources = [n and corpus.Sources(n, self.separator) for n in names]
         return self._sources
 
     def check(self):
         """Raise ValueError if the text is not there, or cannot be split as it is asked for."""
         if self.encoded is None:
             self.look_up()
-        elif self.validation_data is not None:
-            raise ValueError(
-                f'{self.encoded} was split as it was encoded: leave --validation_data out'
-            )
+            return
+        for flag in ('validation_data', 'separator'):
+            if getattr(self, flag) is not None:
+                raise ValueError(f'{self.encoded} was split as it was encoded: leave --{flag} out')
 
     def settings(self):
         """What a run remembers of its text, a dict; `text` is the fingerprint of encoded text."""
@@ -75,6 +80,7 @@ class Text:
             'text': self.encoded and fingerprint(self.encoded),
             'validation': self.validation,
             'validation_data': self.validation_data,
+            'separator': self.separator and self.separator.text,
         }
 
     def tokens(self, origin):
@@ -111,16 +117,15 @@ def fingerprint(folder):
 
 def open_corpus(folder, encoder):
     """The Tokens in a folder. Raises ValueError if they are damaged or of another vocabulary."""
-    description = read_description(folder, encoder)
-    train, held_out = (
-        open_tokens(os.path.join(folder, f'{split}.npy'), encoder.n_vocab)
-        if split in description
-        else None
-        for split in corpus.SPLITS
-    )
-    if held_out is None:
-        return Tokens(train, None, None)
-    return Tokens(train, held_out, description['validation']['bytes'] / len(held_out))
+    held_out_bytes = held_out_bytes_of(folder, encoder)
+
+    def opened(split):
+        return open_tokens(os.path.join(folder, f'{split}.npy'), encoder.n_vocab)
+
+    if held_out_bytes is None:
+        return Tokens(opened('train'), None, None)
+    train, held_out = map(opened, corpus.SPLITS)
+    return Tokens(train, held_out, held_out_bytes / len(held_out))
 
 
 def remove_corpus(folder):
@@ -132,15 +137,23 @@ def remove_corpus(folder):
         shutil.rmtree(path)
 
 
-def read_description(folder, encoder):
-    """What corpus.json says. Raises ValueError if its tokens are of another vocabulary."""
+def held_out_bytes_of(folder, encoder):
+    """How many bytes of text are held out, as corpus.json says; None where nothing is.
+
+    Raises ValueError if it is damaged, or its tokens are of another vocabulary.
+    """
     path = os.path.join(folder, corpus.DESCRIPTION)
     try:
         with open(path, encoding='utf-8') as file:
             description = json.load(file)
         same = description['vocabulary_sha256'] == corpus.vocabulary_sha256(encoder)
-    except (ValueError, KeyError, TypeError, OSError) as error:
+        held_out = description['validation']['bytes'] if 'validation' in description else None
+        if held_out is not None:
+            check_whole('bytes', held_out, least=1)
+    except KeyError as error:
+        raise ValueError(f'cannot read {path}: it has no {error}') from error
+    except (ValueError, TypeError, RecursionError, OSError) as error:
         raise ValueError(f'cannot read {path}: {error}') from error
     if not same:
         raise ValueError(f"the tokens in {folder} are not of this model's vocabulary")
-    return description
+    return held_out

@@ -66,8 +66,10 @@ class Windows:
         check_whole('window', window, least=1)
         check_whole('seed', seed, least=0, below=2**63)
         if len(tokens) < window + 1:
+            smaller = f', or --window {len(tokens) - 1} or less' if len(tokens) > 1 else ''
             raise ValueError(
-                f'{len(tokens)} tokens are too few: a window of {window} takes {window + 1}'
+                f'{len(tokens)} tokens are too few: a window of {window} takes {window + 1}; give '
+                f'more text{smaller}'
             )
         self.tokens = np.asarray(tokens)  # a memory map is slow to slice
         self.window = window

@@ -1,17 +1,20 @@
+import bz2
+import gzip
 import io
 import json
+import lzma
 import os
 import pathlib
+import re
 import sys
 import tempfile
 from collections import deque
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoder import get_encoder
+from encoder import END_OF_TEXT, get_encoder
 from helpers.memory import peak_memory
 from helpers.paths import ROOT
 from helpers.texts import write_lines
@@ -109,7 +112,22 @@ def test_a_source_that_is_not_there_is_an_error_at_once(tmp_path, monkeypatch, s
     [
         ('a.txt', b'abc\xff', r'a\.txt: byte 3 is not UTF-8'),
         ('a.txt', b'\xef\xbb\xbfab\xc3', r'a\.txt: byte 5 is not UTF-8'),
-        ('a.txt', 'abc'.encode('utf-16'), r'a\.txt: byte 0 is not UTF-8'),
+        ('a.txt', 'abc'.encode('utf-16'), r'a\.txt is UTF-16: convert it with iconv -f UTF-16 -t '),
+        ('a.jsonl', '{"text": 1}'.encode('utf-16'), r'a\.jsonl is UTF-16: convert it'),
+        (
+            'a.txt',
+            'abc'.encode('utf-16-le'),
+            r'a\.txt: byte 1 is NUL, .* iconv -f UTF-16LE -t UTF-8',
+        ),
+        ('a.txt', b'abc' * 2**20 + b'\0', r'a\.txt: byte 3145728 is NUL'),
+        ('a.txt.gz', gzip.compress(b'abc'), r'a\.txt\.gz is compressed: gunzip unpacks it'),
+        ('a.jsonl', gzip.compress(b'{"text": "a"}'), r'a\.jsonl is compressed: gunzip unpacks it'),
+        ('a.bz2', bz2.compress(b'abc'), 'is compressed: bunzip2 unpacks it'),
+        ('a.xz', lzma.compress(b'abc'), 'is compressed: unxz unpacks it'),
+        ('a.zst', b'\x28\xb5\x2f\xfd$\x03', 'is compressed: unzstd unpacks it'),
+        ('a.docx', b'PK\3\4\x14\0', 'is a ZIP archive or an office document'),
+        ('a.pdf', b'%PDF-1.7\n%\xe2', 'is a PDF document: pdftotext makes text of it'),
+        ('a.parquet', b'PAR1\x15\x04', r'is a table: make it a \.jsonl file'),
         ('a.jsonl', b'{"text": "a"}\n\n{"text": "\xff"}', r'a\.jsonl: byte 25 is not UTF-8'),
         ('a.jsonl', b'{"text": "a"}\n\n{"text": "', r'a\.jsonl line 3 is not JSON \(Unterminated'),
         ('a.jsonl', b'{"text": 1}\n', r'a\.jsonl line 1 holds no text in a field "text"'),
@@ -139,10 +157,100 @@ def test_a_folder_that_may_not_be_read_is_an_error(library, monkeypatch):
         documents.find_files([library])
 
 
-def test_the_tokens_of_a_corpus_are_not_text(tmp_path):
-    np.save(tmp_path / 'train.npy', np.zeros(3, np.uint16))
-    with pytest.raises(ValueError, match=r'train\.npy holds tokens, not text: name'):
-        documents.read_documents([tmp_path / 'train.npy'])
+@pytest.mark.parametrize(
+    'name, message',
+    [
+        ('train.npy', 'holds tokens, not text: name the folder that src/encode_corpus'),
+        ('text.NPZ', 'holds tokens, as of nshepperd/gpt-2, not text: name the text'),
+        ('train.bin', 'holds tokens, as of nanoGPT, not text: name the text'),
+        ('a.csv', 'is a table: make it a .jsonl file'),
+        ('a.tsv', 'is a table: make it a .jsonl file'),
+        ('a.json', 'is JSON: make it a .jsonl file'),
+        ('a.ndjson', 'is JSON: make it a .jsonl file'),
+    ],
+)
+def test_what_is_no_text_by_its_ending_is_named_at_once(tmp_path, name, message):
+    (tmp_path / name).write_bytes(b'abc')
+    for source in (tmp_path / name, tmp_path / '*'):
+        with pytest.raises(ValueError, match=re.escape(f'{name} {message}')):
+            documents.read_documents([source])
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/zero'), reason='needs a file without an end')
+@pytest.mark.parametrize('name', ['a.txt', 'a.jsonl'])
+def test_a_file_without_an_end_is_refused_at_its_beginning(tmp_path, name):
+    os.symlink('/dev/zero', tmp_path / name)
+    with pytest.raises(ValueError, match=r'byte 0 is NUL'):
+        texts_in([tmp_path / name])
+
+
+# Separators
+
+
+def separated(sources, separator):
+    found = documents.read_documents(sources, documents.Separator(separator))
+    return [''.join(documents.pieces(d)) for d in found]
+
+
+@pytest.mark.parametrize(
+    'text, separator, expected',
+    [
+        ('a<|endoftext|>b', END_OF_TEXT, ['a', 'b']),
+        ('a\n<|endoftext|>\nb\n<|endoftext|>\n', END_OF_TEXT, ['a\n', 'b\n']),
+        ('a\r\n<|endoftext|>\r\nb', END_OF_TEXT, ['a\r\n', 'b']),
+        ('<|endoftext|>a<|endoftext|><|endoftext|>\n\n\rb', END_OF_TEXT, ['a', '\n\rb']),
+        ('a<|endoftext|>\rb <|endoftext|> ', END_OF_TEXT, ['a', '\rb ', ' ']),
+        ('a\n\n\nb\n\nc', '\n\n', ['a', '\nb', 'c']),
+        ('a\n---\n\nb', '\n---\n', ['a', '\nb']),
+        ('aéxx.xé', 'é', ['a', 'xx.x']),
+        ('a.*b.*', '.*', ['a', 'b']),
+    ],
+)
+@pytest.mark.parametrize('kind', ['file', 'lines', 'pipe'])
+@pytest.mark.parametrize('block_bytes', [1, 3, 2**18])
+def test_a_separator_splits_a_text(
+    tmp_path, monkeypatch, text, separator, expected, kind, block_bytes
+):
+    monkeypatch.setattr(documents, 'BLOCK_BYTES', block_bytes)
+    source = tmp_path / 'a.txt'
+    source.write_bytes(text.encode('utf-8'))
+    if kind == 'lines':
+        source = write_lines(tmp_path / 'a.jsonl', [text])
+    elif kind == 'pipe':
+        source = '-'
+        monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(text.encode('utf-8'))))
+    assert separated([source], separator) == expected
+
+
+@property_test
+@given(st.text('ab\n', max_size=30), st.text('ab\n', min_size=1, max_size=3), st.integers(1, 9))
+def test_where_blocks_end_does_not_matter_to_a_separator(text, separator, size):
+    blocks = [text[start : start + size] for start in range(0, len(text), size)]
+    found = list(documents.Separator(separator).split(blocks))
+    first, *others = text.split(separator)
+    if not separator.endswith('\n'):
+        others = [other.removeprefix('\n') for other in others]
+    assert found == [first, *others]
+
+
+def test_a_separator_that_is_nowhere_is_an_error(library):
+    with pytest.raises(ValueError, match=r"the separator '\*\*\*' is nowhere in .*a/a\.txt, "):
+        separated([library], '***')
+    assert separated([library], 'z.')[:4] == ['[x].txt', 'a/a.txt', 'm1', 'm2']
+    with pytest.raises(ValueError, match='an empty separator'):
+        documents.Separator('')
+
+
+def test_of_a_separated_text_a_document_is_held(tmp_path):
+    document = 'The quick brown fox. ' * 2**12
+    (tmp_path / 'a.txt').write_text('***'.join([document] * 200), encoding='utf-8')
+    separator = documents.Separator('***')
+
+    def read():
+        deque(documents.read_documents([tmp_path], separator), maxlen=0)
+
+    assert peak_memory(read) < 12 * documents.BLOCK_BYTES < 200 * len(document) / 5
+    assert separator.found == 199
 
 
 TEXT = st.text(st.sampled_from(" \n\r\t\xa0\u3000abé日🤖'.1\ufeff"), min_size=1, max_size=60)

@@ -105,6 +105,8 @@ def test_the_description_says_what_was_written_and_from_what(tmp_path):
         'sources': [str(source)],
         'validation_sources': None,
         'validation_fraction': 0.5,
+        'separator': None,
+        'spelled_ends': 1,
         'seed': 3,
         'n_vocab': 257,
     }
@@ -229,7 +231,7 @@ def test_a_cut_loses_nothing_and_leaves_something_on_each_side(text, fraction):
 
 def test_a_document_of_one_character_cannot_be_cut(tmp_path):
     (tmp_path / 'a.txt').write_bytes(b'a')
-    with pytest.raises(ValueError, match='1 character'):
+    with pytest.raises(ValueError, match='1 character: .*; --validation 0 holds'):
         corpus.encode_corpus(corpus.Sources([tmp_path / 'a.txt']), BYTES, tmp_path / 'out')
 
 
@@ -265,6 +267,55 @@ def test_what_is_learned_is_not_held_out(tmp_path):
             tmp_path / 'out',
             validation_sources=corpus.Sources([tmp_path]),
         )
+
+
+def test_separators_split_a_text_and_are_no_part_of_it(tmp_path):
+    (tmp_path / 'a.txt').write_bytes(b'one\n***\ntwo\n***\nthree')
+    separator = documents.Separator('***')
+    sources = corpus.Sources([tmp_path / 'a.txt'], separator)
+    written = corpus.encode_corpus(sources, BYTES, tmp_path, validation=0)
+    assert documents_of(tmp_path / 'train.npy') == ['one\n', 'two\n', 'three']
+    assert written['separator'] == '***'
+
+
+def test_held_out_text_may_be_one_document_where_the_other_is_separated(tmp_path):
+    (tmp_path / 'a.txt').write_bytes(b'one***two')
+    (tmp_path / 'b.txt').write_bytes(b'three')
+    separator = documents.Separator('***')
+    train, held_out = (corpus.Sources([tmp_path / name], separator) for name in ('a.txt', 'b.txt'))
+    corpus.encode_corpus(train, BYTES, tmp_path, validation_sources=held_out)
+    assert splits_of(tmp_path) == [['one', 'two'], ['three']]
+
+
+def test_the_end_token_spelled_out_is_counted_and_noted(tmp_path, capsys):
+    text = f'one\n{END_OF_TEXT}\ntwo {END_OF_TEXT}three ' * 700
+    (tmp_path / 'a.txt').write_text(text, encoding='utf-8')
+    written = corpus.encode_with_progress(
+        corpus.Sources([tmp_path / 'a.txt']), BYTES, tmp_path, validation=0.3, seed=0
+    )
+    assert written['spelled_ends'] == described(tmp_path)['spelled_ends'] == 1400
+    assert capsys.readouterr().err == (
+        'note: <|endoftext|> is in the text 1,400 times. It is read as these letters and ends no '
+        "document; --separator '<|endoftext|>' splits documents there\n"
+    )
+    separated = corpus.Sources([tmp_path / 'a.txt'], documents.Separator(END_OF_TEXT))
+    corpus.encode_with_progress(separated, BYTES, tmp_path / 'out', validation=0.3, seed=0)
+    assert capsys.readouterr().err == ''
+
+
+@pytest.mark.parametrize('link', ['same', 'folder', 'symbolic', 'hard'])
+def test_a_file_named_twice_would_lie_on_both_sides(tmp_path, link):
+    source = write_lines(tmp_path / 'a.jsonl', ['a', 'b', 'c'])
+    other = tmp_path if link == 'folder' else source
+    if link in ('symbolic', 'hard'):
+        other = tmp_path / 'other.jsonl'
+        (os.symlink if link == 'symbolic' else os.link)(source, other)
+    sources = corpus.Sources([source, other])
+    with pytest.raises(ValueError, match=r'\.jsonl is named twice and could be both learned and'):
+        corpus.encode_corpus(sources, BYTES, tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+    written = corpus.encode_corpus(sources, BYTES, tmp_path / 'out', validation=0)
+    assert written['train']['documents'] == 6
 
 
 # Errors, interruptions, memory

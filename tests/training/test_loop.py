@@ -2,14 +2,15 @@ import dataclasses
 import io
 import math
 import re
+import signal
 import sys
-import threading
 import types
 
 import numpy as np
 import pytest
 
 from support import progress
+from support.command_line import Stop, Stopped
 from training.loop import Routine, TrainingLoop, perplexity
 from training.plan import TrainingPlan
 from training.windows import Windows, sequential
@@ -82,8 +83,8 @@ def train(plan, routine=NEVER, held_out=None, first_step=1, step_saved=0, presse
     loop = TrainingLoop(log, run, windows, routine, held_out, token_bytes=4.0)
     log.run, log.error = run, None
     try:
-        loop(first_step, pressed or threading.Event())
-    except (ValueError, KeyboardInterrupt) as error:
+        loop(first_step, pressed or Stop())
+    except (ValueError, KeyboardInterrupt, Stopped) as error:
         log.error = error
     return log
 
@@ -197,11 +198,18 @@ def test_one_process_writes_for_all(capsys):
 @pytest.mark.parametrize('size', [1, 2])
 def test_control_c_finishes_its_step_saves_and_leaves(size):
     """One of several processes must first tell the others, as part of the next step."""
-    pressed = threading.Event()
+    pressed = Stop()
     log = train(plan_of(), pressed=pressed, size=size, during=lambda number: pressed.set())
     assert isinstance(log.error, KeyboardInterrupt)
     expected = [('step', number + 1) for number in range(size)] + [('save', size), ('meet',)]
     assert [event for event in log.done if event[0] != 'record'] == expected
+
+
+def test_who_wants_to_stop_is_told_apart():
+    """A signal ends the script with a status of its own."""
+    pressed, error = Stop(), Stopped(signal.SIGTERM)
+    log = train(plan_of(), pressed=pressed, during=lambda number: pressed.give(error))
+    assert log.error is error and ('save', 1) in log.done
 
 
 @pytest.mark.parametrize('rank', [0, 1])

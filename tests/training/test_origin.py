@@ -8,6 +8,7 @@ import pytest
 
 from helpers.paths import SRC
 from hparams import HParams
+from loading.model_files import find_model
 from training.origin import (
     FIXED,
     Origin,
@@ -50,6 +51,15 @@ def put_run(folder, step=None, **settings):
     (folder / 'training.json').write_text(json.dumps(SETTINGS | settings), encoding='utf-8')
     if step:
         name_in_checkpoint(folder, f'model-{step}')
+        put_weights(folder, f'model-{step}', f'optimizer-{step}')
+
+
+def put_weights(folder, *names):
+    """Make files of weights, empty ones."""
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        for ending in ('index', 'data-00000-of-00001'):
+            (folder / f'{name}.{ending}').touch()
 
 
 def name_in_checkpoint(folder, name):
@@ -153,8 +163,128 @@ def test_a_damaged_checkpoint_file_does_not_start_a_run_anew(models, named):
 
 def test_the_step_in_use_is_read_from_the_name_of_the_weights(tmp_path):
     assert last_step(tmp_path) == 0
+    put_weights(tmp_path, 'model-70', 'model-700')
     name_in_checkpoint(tmp_path, '/elsewhere/models/run/model-70')
     assert last_step(tmp_path) == 70
+
+
+@pytest.mark.parametrize('missing', ['index', 'data-00000-of-00001'])
+def test_a_checkpoint_that_names_weights_which_are_not_there_is_refused(models, missing):
+    put_run(models / 'run', step=5)
+    put_weights(models / 'run', 'model-900')
+    name_in_checkpoint(models / 'run', 'model-900')
+    (models / 'run' / f'model-900.{missing}').unlink()
+    with pytest.raises(ValueError, match=f'names model-900, but model-900.{missing} is not there'):
+        find_origin('run', str(models))
+
+
+# What others have put there
+
+
+def content_of(folder):
+    """{path: bytes} of a folder."""
+    return {p: p.is_file() and p.read_bytes() for p in folder.rglob('*')}
+
+
+@pytest.mark.parametrize(
+    'there',
+    [
+        *('model-500.index', 'model-500.data-00000-of-00001', 'optimizer-3.index'),
+        *('best/notes.txt', 'corpus/train.npy', 'events/mine', 'metrics.jsonl', 'hparams.json'),
+    ],
+)
+@pytest.mark.parametrize('start', ['bytes', None])
+def test_what_a_new_run_would_replace_is_named_and_stays(models, there, start):
+    path = models / 'novel' / there
+    path.parent.mkdir(parents=True)
+    path.write_text('mine', encoding='utf-8')
+    if start is None:
+        for name in ('encoder.json', 'vocab.bpe'):
+            shutil.copy(models / 'bytes' / name, models / 'novel')
+    before = content_of(models)
+    with pytest.raises(ValueError) as caught:
+        find_origin('novel', str(models), start)
+    name = there.split('/')[0]
+    assert f'novel holds {name} already, which training would replace: ' in str(caught.value)
+    assert content_of(models) == before
+
+
+@pytest.mark.parametrize('there', ['encoder.json', 'vocab.bpe'])
+@pytest.mark.parametrize('arguments', [{'start': 'bytes'}, {'vocabulary': 'bytes'}])
+def test_half_a_vocabulary_is_not_replaced(models, there, arguments):
+    (models / 'novel').mkdir()
+    (models / 'novel' / there).write_text('mine', encoding='utf-8')
+    with pytest.raises(ValueError, match='novel holds a vocabulary already'):
+        find_origin('novel', str(models), **arguments)
+
+
+def test_what_a_start_has_left_that_failed_as_it_encoded_the_text_is_no_obstacle(models):
+    with held(str(models / 'novel')):
+        (models / 'novel' / 'corpus').mkdir()
+    assert find_origin('novel', str(models), 'bytes').step == 0
+
+
+@pytest.mark.parametrize(
+    'names', [['model-9', 'optimizer-9', 'model-12', 'optimizer-12'], ['model-12']]
+)
+def test_a_run_that_has_lost_its_checkpoint_file_loses_no_weights(models, names):
+    put_run(models / 'run')
+    put_weights(models / 'run', *names)
+    before = content_of(models)
+    with pytest.raises(ValueError) as caught:
+        find_origin('run', str(models), 'bytes')
+    there = ', '.join(name for name in names if name.startswith('model'))
+    assert f'run holds {there} but no file `checkpoint`' in str(caught.value)
+    assert 'write the line model_checkpoint_path: "model-12" to ' in str(caught.value)
+    assert content_of(models) == before
+    line = 'model_checkpoint_path: "model-12"'  # does what it says
+    (models / 'run' / 'checkpoint').write_text(line, encoding='utf-8')
+    assert find_origin('run', str(models)).step == 12
+
+
+def test_first_weights_that_a_killed_run_has_not_named_yet_are_those_it_goes_on_from(models):
+    put_run(models / 'run')
+    put_weights(models / 'run', 'model-9', 'optimizer-9')
+    origin = find_origin('run', str(models), 'bytes')
+    assert (origin.step, origin.weights) == (9, str(models / 'run' / 'model-9'))
+    assert find_model('run', str(models))
+
+
+def test_an_optimizer_without_weights_is_what_a_killed_run_leaves_of_its_first_checkpoint(models):
+    put_run(models / 'run')
+    put_weights(models / 'run', 'optimizer-9')
+    (models / 'run' / 'metrics.jsonl').write_text('{"step": 9}\n', encoding='utf-8')
+    assert find_origin('run', str(models), 'bytes').step == 0
+
+
+@pytest.mark.parametrize(
+    'step, name',
+    [
+        *[(5, 'model-500'), (5, 'optimizer-500'), (None, 'optimizer-500')],
+        *[(5, 'best/model-500'), (None, 'best/model-500')],
+    ],
+)
+def test_weights_that_a_run_would_replace_and_has_not_noted_are_named(models, step, name):
+    put_run(models / 'run', step)
+    path = models / 'run' / name
+    put_weights(path.parent, path.name)
+    before = content_of(models)
+    with pytest.raises(ValueError) as caught:
+        find_origin('run', str(models), 'bytes')
+    assert f'{path}.index would be replaced, and training has not ' in str(caught.value)
+    assert content_of(models) == before
+    lines = '{"step": 499}\n{"step": 500, "lo'  # the last one torn by a power failure
+    (models / 'run' / 'metrics.jsonl').write_text(lines, encoding='utf-8')
+    assert find_origin('run', str(models), 'bytes').step == (step or 0)
+
+
+def test_another_model_in_the_place_of_the_best_is_named(models):
+    put_run(models / 'run', step=5)
+    put_weights(models / 'run', 'model.ckpt')  # which nothing would replace
+    assert find_origin('run', str(models)).step == 5
+    put_weights(models / 'run' / 'best', 'model.ckpt')
+    with pytest.raises(ValueError, match='best.model.ckpt.index would be replaced'):
+        find_origin('run', str(models))
 
 
 @pytest.mark.parametrize('content', ['', '[1]', '{"steps": 1', 'null'])
@@ -197,6 +327,14 @@ def test_a_run_from_before_optimizers_could_be_chosen_goes_on_with_adamw(models,
     assert capsys.readouterr() == ('', '')
     with pytest.raises(ValueError, match='with optimizer adamw, which cannot change to lion'):
         check_setup(origin, SETTINGS | {'optimizer': 'lion'})
+
+
+def test_a_run_from_before_there_were_separators_goes_on_without_one(models):
+    put_run(models / 'run', step=5)
+    origin = find_origin('run', str(models))
+    check_setup(origin, SETTINGS | {'separator': None})
+    with pytest.raises(ValueError, match='with separator None, which cannot change to <|end'):
+        check_setup(origin, SETTINGS | {'separator': '<|endoftext|>'})
 
 
 def test_before_the_first_checkpoint_all_may_change(models, capsys):

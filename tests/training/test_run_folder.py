@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 
 from loading import checkpoint
 from loading.model_files import weights
+from training import run_folder
 from training.run_folder import SHARED, TrainingRun
 
 
@@ -116,6 +117,7 @@ def test_what_a_killed_run_was_saving_is_removed(folder, monkeypatch, killed_in)
     trained(folder, [2, 3])
     before = sorted(folder.iterdir())
     run = TrainingRun(folder, 2, 3)
+    run.record(4, loss=4.0)
     monkeypatch.setattr(checkpoint if killed_in == 'name_weights' else Writer, killed_in, killed)
     with pytest.raises(Killed):
         run.save(Writer('4'), 4)
@@ -141,14 +143,64 @@ def test_files_of_others_stay(folder):
     assert set(others) <= set(os.listdir(folder))
 
 
+def put_weights(*paths):
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        Writer('mine').save_weights(path)
+    return [path for folder in {path.parent for path in paths} for path in folder.iterdir()]
+
+
+def test_weights_that_the_run_has_not_noted_are_never_removed(folder):
+    trained(folder, [1, 2, 3], keep=1)
+    mine = put_weights(folder / 'model-2', folder / 'optimizer-2', folder / 'best' / 'model-70')
+    (folder / 'metrics.jsonl').write_text('{"step": 1, "loss": 1.0}\n{"step": 3, "loss": 3.0}\n')
+    (folder / 'model-3.notes.txt').write_text('mine', encoding='utf-8')
+    for step in (3, 4):
+        with TrainingRun(folder, 1, step) as run:
+            run.record(step + 1, loss=1.0)
+            run.save(Writer(), step + 1)
+    assert saved_in(folder) == {'model': {2, 3, 5}, 'optimizer': {2, 5}}  # 3: the notes
+    left = {path for path in mine if path.exists()}
+    assert {path.name for path in left} >= {'model-2.index', 'optimizer-2.index', 'model-70.index'}
+
+
+def test_without_metrics_no_weights_are_removed(folder):
+    trained(folder, [1, 2, 3])
+    (folder / 'metrics.jsonl').unlink()
+    before = sorted(folder.iterdir())
+    TrainingRun(folder, 1, 3)
+    assert sorted(folder.iterdir()) == before
+
+
+def test_what_others_put_into_best_stays(folder):
+    run = TrainingRun(folder, 3, 0)
+    run.save_if_best(Writer(), 1.5, 0)
+    (folder / 'best' / 'notes.txt').write_text('mine', encoding='utf-8')
+    TrainingRun(folder, 3, 0)
+    assert os.listdir(folder / 'best') == ['notes.txt']
+
+
+@pytest.mark.parametrize('save', ['save', 'save_if_best'])
+def test_a_step_is_noted_on_the_disk_before_its_weights_are_saved(folder, monkeypatch, save):
+    done = []
+    monkeypatch.setattr(run_folder, 'sync', lambda file: done.append(os.path.basename(file.name)))
+    monkeypatch.setattr(Writer, 'save_weights', lambda *_: done.append('weights'))
+    monkeypatch.setattr(Writer, 'save_slots', lambda *_: done.append('slots'))
+    with TrainingRun(folder, 3, 0) as run:
+        run.record(1, loss=1.0)
+        run.save(Writer(), 1) if save == 'save' else run.save_if_best(Writer(), 1.0, 1)
+    assert done == ['metrics.jsonl', *['slots'] * (save == 'save'), 'weights']
+
+
 def test_a_run_that_begins_anew_leaves_nothing_of_the_one_before(folder):
     """One that was killed before its first checkpoint, or had another text."""
     run = TrainingRun(folder, 3, 0)
     run.record(0, validation=1.5)
     run.save_if_best(Writer('old'), 1.5, 0)
-    Writer().save_weights(folder / 'model-7')
+    run.record(7, loss=1.5)
+    Writer().save_slots(folder / 'optimizer-7')
     run = TrainingRun(folder, 3, 0)
-    assert records_of(folder) == [] and saved_in(folder)['model'] == set()
+    assert records_of(folder) == [] and saved_in(folder)['optimizer'] == set()
     assert not (folder / 'best').exists()
     run.save_if_best(Writer('new'), 1.6, 0)
     assert value_of(folder / 'best') == 'new'
@@ -240,12 +292,14 @@ def test_a_full_disk_leaves_the_best_as_it_was(folder, monkeypatch, fails):
     assert weights_in_best(folder) == ['model-3']
 
 
-@pytest.mark.parametrize('killed_in', ['copyfile', 'save_weights', 'name_weights', 'remove'])
+@pytest.mark.parametrize('killed_in', ['copyfileobj', 'save_weights', 'name_weights', 'remove'])
 @pytest.mark.parametrize('first', [True, False])
 def test_a_run_killed_while_the_best_changes_places_has_a_best(
     folder, monkeypatch, killed_in, first
 ):
     run = TrainingRun(folder, 3, 5)
+    for step in (6, 7, 8, 9):
+        run.record(step, loss=3.0)
     if not first:
         run.save_if_best(Writer('good'), 2.0, 6)
         run.save(Writer(), 7)
@@ -255,7 +309,7 @@ def test_a_run_killed_while_the_best_changes_places_has_a_best(
         raise Killed
 
     with monkeypatch.context() as patch, contextlib.suppress(Killed):
-        where = {'copyfile': shutil, 'name_weights': checkpoint, 'remove': os}
+        where = {'copyfileobj': shutil, 'name_weights': checkpoint, 'remove': os}
         patch.setattr(where.get(killed_in, Writer), killed_in, killed)
         run.save_if_best(Writer('best'), 1.0, 9)
     run = TrainingRun(folder, 3, run.step)

@@ -135,8 +135,28 @@ def test_tokens_of_another_vocabulary_are_refused(origin, encoded):
     write_json(path, description | {'vocabulary_sha256': '0' * 64})
     with pytest.raises(ValueError, match="the tokens in .*encoded are not of this model's vocab"):
         opened([encoded], origin)
-    write_json(path, ['not', 'a', 'description'])
-    with pytest.raises(ValueError, match='cannot read .*corpus.json'):
+
+
+@pytest.mark.parametrize(
+    'damage',
+    [
+        lambda d: ['not', 'a', 'description'],
+        lambda d: {k: v for k, v in d.items() if k != 'vocabulary_sha256'},
+        lambda d: d | {'validation': True},
+        lambda d: d | {'validation': {'tokens': 3}},
+        lambda d: d | {'validation': {'bytes': 'many'}},
+        lambda d: d | {'validation': {'bytes': float('nan')}},
+        lambda d: d | {'validation': {'bytes': 0}},
+        None,
+    ],
+)
+def test_a_damaged_description_is_refused(origin, encoded, damage):
+    path = os.path.join(encoded, 'corpus.json')
+    with open(path, encoding='utf-8') as file:
+        description = json.load(file)
+    with open(path, 'w', encoding='utf-8') as file:
+        file.write(json.dumps(damage(description)) if damage else '[' * 200_000)
+    with pytest.raises(ValueError, match='cannot read .*corpus.json: .'):
         opened([encoded], origin)
 
 
@@ -150,6 +170,20 @@ def test_tokens_that_were_cut_off_are_refused(origin, encoded):
 def test_what_was_split_as_it_was_encoded_is_not_split_again(origin, encoded, text):
     with pytest.raises(ValueError, match='was split as it was encoded: leave --validation_data'):
         opened([encoded], origin, validation_data=str(text))
+
+
+def test_nor_can_a_separator_split_it(origin, encoded):
+    with pytest.raises(ValueError, match='was split as it was encoded: leave --separator out'):
+        Text([encoded], separator='***').check()
+
+
+def test_a_separator_splits_text_sources(origin, text):
+    text.write_text('One.***Two.***\nThree.', encoding='utf-8')
+    separated = Text([str(text)], validation=0, separator='***')
+    train, *_ = separated.tokens(origin)
+    assert origin.encoder.decode(train) == 'One.<|endoftext|>Two.<|endoftext|>Three.<|endoftext|>'
+    assert separated.settings()['separator'] == '***'
+    assert Text([str(text)]).settings()['separator'] is None
 
 
 def test_a_corpus_in_the_current_folder_is_not_taken_for_several_texts(

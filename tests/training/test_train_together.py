@@ -132,22 +132,23 @@ def test_others_wait_for_a_validation_however_long_it_takes(encoded):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == 'win32', reason='sends signals as POSIX does')
-def test_control_c_in_a_terminal_or_to_one_worker_saves_and_all_leave(encoded):
+def test_a_signal_to_all_workers_or_to_one_saves_and_all_leave(encoded):
     """And the run then goes on to the losses of one that nobody has stopped."""
     flags = ('--steps', 400, '--batch_size', 2, '--dropout', 0.1, '--save_every', 1000)
     flags += ('--validate_every', 1000)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # children inherit SIG_IGN
     try:
-        for stopped in ((0, 1), (0,), (1,)):
-            workers = free_addresses(2)
-            flags_of_both = (*flags, '--workers', workers, '--task')
-            pair = [start('stopped', encoded, *flags_of_both, task) for task in (0, 1)]
+        for number, stopped in [(2, (0, 1)), (2, (0,)), (2, (1,)), (15, (0,)), (15, (1,))]:
+            workers = ('--workers', free_addresses(2))
+            pair = [start('stopped', encoded, *flags, *workers, '--task', t) for t in (0, 1)]
             wait_for_steps(encoded, 'stopped', pair, more=20)
             for task in stopped:
-                pair[task].send_signal(signal.SIGINT)
+                pair[task].send_signal(number)
             outputs = [process.communicate(timeout=60) for process in pair]
-            assert [process.returncode for process in pair] == [130, 130], outputs
-            assert [errors for _, errors in outputs] == [f'{listens(workers, t)}\n' for t in (0, 1)]
+            statuses = [128 + (number if task in stopped else 2) for task in (0, 1)]
+            assert [process.returncode for process in pair] == statuses, outputs
+            assert 'run the same command again to go on' in outputs[0][1]
+            assert 'run the same command' not in outputs[1][1]
             last = metrics(encoded, 'stopped')[-1]['step']
             names = (encoded[1] / 'stopped' / 'checkpoint').read_text(encoding='utf-8')
             assert last < 400 and f'"model-{last}"' in names

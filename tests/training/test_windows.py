@@ -156,7 +156,8 @@ def test_windows_and_noise_of_a_seed_stay_the_same_for_ever():
 
 
 def test_too_few_tokens_for_a_window_are_refused():
-    with pytest.raises(ValueError, match='8 tokens are too few: a window of 8 takes 9'):
+    message = '8 tokens are too few: a window of 8 takes 9; give more text, or --window 7 or less'
+    with pytest.raises(ValueError, match=message):
         token_windows.Windows(np.arange(8), 8)
     token_windows.Windows(np.arange(9), 8)
     with pytest.raises(ValueError, match='window must be a whole number of at least 1'):
