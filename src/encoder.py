@@ -16,6 +16,8 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 
+from support.files import check_is_file
+
 END_OF_TEXT = '<|endoftext|>'
 # The digest of GPT-2's merges, one a line.
 RELEASED_MERGES_SHA256 = '04e3597d7996f292ca9b8b7285ca4d58a6ae171ac47d73fc7140ceb0c7a6bbc0'
@@ -331,7 +333,7 @@ def check_vocabulary(encoder, bpe_merges, alphabet):
     return special
 
 
-def get_encoder(model_name, models_dir):
+def get_encoder(model_name, models_dir='models'):
     """Return the Encoder of models_dir/model_name, from its encoder.json and vocab.bpe.
 
     Raises ValueError where a file is missing, damaged, or does not fit the other one.
@@ -350,8 +352,10 @@ def get_encoder(model_name, models_dir):
 
 def read_text(folder, name):
     """Return the content of a UTF-8 file."""
+    path = os.path.join(folder, name)
+    check_is_file(path)
     try:
-        with open(os.path.join(folder, name), 'rb') as file:
+        with open(path, 'rb') as file:
             return file.read().decode('utf-8').replace('\r\n', '\n')
     except FileNotFoundError:
         raise ValueError(f'{name} is missing') from None

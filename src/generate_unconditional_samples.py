@@ -2,9 +2,10 @@
 """Generate samples from nothing but the start token, to the terminal or to a JSONL file."""
 
 import math
+import os
 import sys
 
-from fast import check_dtype
+from fast import check_dtype, takes_dtype
 from generation.bulk import Terminal, write_samples
 from generation.sample_file import SampleFile, seed_of
 from generation.start import start_engine
@@ -22,6 +23,7 @@ from support.settings import (
 
 
 @takes_sampling_parameters
+@takes_dtype
 def sample_model(
     model_name: str = '124M',
     seed: int = None,
@@ -53,9 +55,7 @@ def sample_model(
         models_dir: the folder of all models
         output: write a JSON record for each sample to this file instead of printing it
         stop_at_end: end a sample where the model ends the text
-        dtype: of the weights: float32 is exact; int8 takes half the memory and is about twice as
-            fast on x86 processors with VNNI (Intel since 2019, AMD since Zen 4), slower on others;
-            bfloat16 is for processors with instructions for it
+        <dtype>
         xla: compile each step, which takes seconds at first; None does so where it pays: for 5,000
             steps or more of the 124M or a larger model, in float32 with a batch_size of 4 to 16
             unless there are two cores, or on a GPU
@@ -74,6 +74,7 @@ def sample_model(
         **dict(temperature=temperature, top_k=top_k, top_p=top_p, **more),
     )
     check_fits(1, settings.length, n_ctx)
+    model_name = os.path.normpath(model_name)  # demo/ is demo, also in what a file goes on with
     encoder = load_encoder_with_end(model_name, models_dir)
     origin = {'model': model_name, 'weights': fingerprint(folder), 'dtype': dtype}
     sink = Terminal() if output is None else SampleFile(output, origin, settings.values())

@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 from support.checks import check_whole
+from support.files import check_is_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +67,7 @@ def default_hparams():
 def read_hparams(path):
     """Read an hparams.json. Raises ValueError, naming the file, when it does not hold a model."""
     try:
+        check_is_file(path)
         with open(path, encoding='utf-8') as f:
             hparams = default_hparams().override_from_dict(json.load(f))
     except (ValueError, OSError, RecursionError) as error:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Continue prompts that are typed, given as a flag or a file, or piped in."""
 
-from fast import check_dtype
+from fast import check_dtype, takes_dtype
 from generation.bulk import header
 from generation.prompts import given_prompt, request
 from generation.start import start_engine
@@ -23,6 +23,7 @@ QUOTES = '"""'
 
 
 @takes_sampling_parameters
+@takes_dtype
 def interact_model(
     model_name: str = '124M',
     seed: int = None,
@@ -58,9 +59,7 @@ def interact_model(
         prompt: continue this text instead of asking
         prompt_file: continue the text of this file instead of asking
         stop_at_end: end a sample where the model ends the text
-        dtype: of the weights: float32 is exact; int8 takes half the memory and is about twice as
-            fast on x86 processors with VNNI (Intel since 2019, AMD since Zen 4), slower on others;
-            bfloat16 is for processors with instructions for it
+        <dtype>
         xla: compile each step, which takes seconds at first; pays for many long samples at a time
     """
     check_whole('nsamples', nsamples, least=1)

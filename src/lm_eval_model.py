@@ -52,7 +52,7 @@ class TensorFlowGPT2(TemplateLM):
     """A model of models_dir for the harness.
 
     model_name, models_dir: as the scripts take them.
-    dtype: float32, bfloat16 or int8.
+    dtype: what weights are stored in and multiplied as, one of fast.DTYPES.
     batch_size: prompts that are continued at a time. Scoring makes its batches by tokens.
     seed: of what tasks sample; request i of a task is sample i, whatever the batch size.
     max_batch_size, device: the harness passes them to every model; TensorFlow takes the GPU if
@@ -129,9 +129,19 @@ class TensorFlowGPT2(TemplateLM):
 
     def tok_encode(self, string, add_special_tokens=None, **kwargs):
         """The tokens of a text, with <|endoftext|> in it as that token. Nothing is added."""
-        return self.encoder.encode(string, allowed_special={END_OF_TEXT})
+        try:
+            return self.encoder.encode(string, allowed_special={END_OF_TEXT})
+        except ValueError as error:
+            raise ValueError(f'{excerpt(string)} cannot be encoded: {error}') from error
 
     # Log-probabilities
+
+    def loglikelihood(self, requests, disable_tqdm=False):
+        """As the harness does it, which fails on a question of nothing."""
+        for number, request in enumerate(requests, start=1):
+            if not any(request.args):
+                raise ValueError(f'question {number} has neither a context nor a continuation')
+        return super().loglikelihood(requests, disable_tqdm=disable_tqdm)
 
     def _loglikelihood_tokens(self, requests, disable_tqdm=False):
         """Score continuations.
@@ -139,7 +149,9 @@ class TensorFlowGPT2(TemplateLM):
         requests: list of ((context, continuation) as texts or None, context tokens, continuation
             tokens); the tokens of a context that is too long are dropped from its left.
         Returns a list of (log-probability in nats, whether greedy decoding gives the continuation).
+        Raises ValueError, before it scores, for a continuation that is empty or too long.
         """
+        requests = self._unfolded(requests)
         sizes = [len(prompt) + len(continuation) for _, prompt, continuation in requests]
         note_dropped(sum(size > self.max_length + 1 for size in sizes), len(sizes))
         scored = self._scorer().score_continuations(tokens for _, *tokens in requests)
@@ -151,6 +163,34 @@ class TensorFlowGPT2(TemplateLM):
                     self.cache_hook.add_partial('loglikelihood', texts, answers[-1])
                 bar.update()
         return answers
+
+    def _unfolded(self, requests):
+        """Requests with continuations that have tokens and fit, or a ValueError that names one.
+
+        The harness cuts the tokens of context + continuation where those of the context end. That
+        leaves none of 'Ans' + 'wer', which is one token: then the continuation is encoded alone.
+        """
+        folded, scorable = [], []
+        for texts, prompt, continuation in requests:
+            if texts and not continuation:
+                folded.append(texts)
+                continuation = self.tok_encode(texts[1])
+            if not 0 < len(continuation) <= self.max_length:
+                raise ValueError(
+                    f'the continuation {excerpt(texts[1])} of {excerpt(texts[0])} has '
+                    f'{len(continuation)} tokens, not 1 to {self.max_length}, the context'
+                )
+            scorable.append((texts, prompt, continuation))
+        if folded:
+            logging.getLogger(__name__).warning(
+                '%d of %d continuations are part of the last token of their context, and are '
+                'encoded without it; the first is %s after %s',
+                len(folded),
+                len(requests),
+                excerpt(folded[0][1]),
+                excerpt(folded[0][0]),
+            )
+        return scorable
 
     def loglikelihood_rolling(self, requests, disable_tqdm=False):
         """The log-probability in nats of each text as a whole, after <|endoftext|>.
@@ -236,6 +276,11 @@ class TensorFlowGPT2(TemplateLM):
 
 def batches(items, size):
     return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def excerpt(text):
+    """The end of a text, as messages name it."""
+    return repr(text) if len(text) <= 60 else f'…{text[-60:]!r}'
 
 
 def progress_bar(total, what, disable):

@@ -4,12 +4,13 @@
 import json
 import os
 
+from encoder import get_encoder
 from hparams import HParams
 from loading.model_files import folder_of
 from loading.startup import quiet
 from support import command_line
 from support.checks import check_whole
-from support.files import building, expand
+from support.files import building, expand, open_named
 
 
 def make_random_model(
@@ -53,19 +54,18 @@ def make_random_model(
 
 def write_vocabulary(source, folder, n_merges):
     """Copy a vocabulary, or its first n_merges merges with ids counted anew; return its size."""
-    with open(os.path.join(source, 'encoder.json'), encoding='utf-8') as f:
-        ids = json.load(f)
-    with open(os.path.join(source, 'vocab.bpe'), encoding='utf-8') as f:
-        version, *merges = f.read().splitlines()
+    parent, name = os.path.split(os.path.normpath(source))
+    encoder = get_encoder(name, parent)
+    ids, merges = encoder.encoder, list(map(' '.join, encoder.bpe_ranks))
     if n_merges is not None:
         dropped = {merge.replace(' ', '') for merge in merges[n_merges:]}
         merges = merges[:n_merges]
         kept = [token for token in sorted(ids, key=ids.get) if token not in dropped]
         ids = {token: i for i, token in enumerate(kept)}
-    with open(os.path.join(folder, 'encoder.json'), 'w', encoding='utf-8') as f:
+    with open_named(os.path.join(folder, 'encoder.json')) as f:
         json.dump(ids, f)
-    with open(os.path.join(folder, 'vocab.bpe'), 'w', encoding='utf-8', newline='\n') as f:
-        f.write('\n'.join([version, *merges, '']))
+    with open_named(os.path.join(folder, 'vocab.bpe')) as f:
+        f.write('\n'.join(['#version: 0.2', *merges, '']))
     return len(ids)
 
 
@@ -77,7 +77,7 @@ def write_weights(folder, hparams, seed):
         import model
         from loading import checkpoint
 
-    with open(os.path.join(folder, 'hparams.json'), 'w', encoding='utf-8') as f:
+    with open_named(os.path.join(folder, 'hparams.json')) as f:
         json.dump(hparams.values(), f)
     with tf.Graph().as_default(), tf.Session() as session:
         tf.set_random_seed(seed)

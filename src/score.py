@@ -8,7 +8,7 @@ import sys
 
 from tqdm import tqdm
 
-from fast import check_dtype
+from fast import check_dtype, takes_dtype
 from hparams import read_hparams
 from loading.model_files import find_model, load_encoder_with_end
 from scoring.documents import read
@@ -20,6 +20,7 @@ from support.documents import Separator, find_files
 from support.files import expand
 
 
+@takes_dtype
 def score(
     *sources: str,
     model_name: str = '124M',
@@ -54,7 +55,7 @@ def score(
             is half of the context, fewer give each token more context and take longer
         tokens: write a JSON record for each token to this file
         html: write a page that colours each token by its surprisal to this file
-        dtype: what weights are stored in and multiplied as: float32, bfloat16 or int8
+        <dtype>
         tokens_at_once: tokens read together; changes speed and memory, never the results
         separator: what stands between the documents of a text, such as '<|endoftext|>'
     """
@@ -98,8 +99,27 @@ def score(
         )
         scored = zip(to_show, scores, strict=True)
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        for line in report(scored, sinks, encoder, files, width):
-            tqdm.write(line)
+        lost = print_all(report(scored, sinks, encoder, files, width), go_on=bool(sinks))
+    if lost:
+        raise lost
+
+
+def print_all(lines, go_on):
+    """Print lines beside the progress bar, as they come.
+
+    go_on: where standard output takes no more (its reader, head, is gone), do the rest of the work
+      and return the error; without it, raise it.
+    """
+    lost = None
+    for line in lines:
+        try:
+            if not lost:
+                tqdm.write(line)
+        except OSError as error:
+            if not go_on:
+                raise
+            lost = error
+    return lost
 
 
 if __name__ == '__main__':

@@ -9,7 +9,7 @@ from support.checks import check_whole
 from support.files import expand
 from training.corpus import HELD_OUT
 from training.loop import Routine, TrainingLoop
-from training.origin import check_setup, find_origin, held, write_setup
+from training.origin import check_setup, comparable, find_origin, held, write_setup
 from training.plan import TrainingPlan
 from training.start import meeting, start_run, start_trainer
 from training.text import Text
@@ -152,7 +152,7 @@ def train(
         windows = Windows(tokens.train, plan.window, seed)
         if writes:
             write_setup(origin, settings)
-        shared = settings, origin.hparams, origin.step
+        shared = comparable(settings), origin.hparams, origin.step
         group = stack.enter_context(meeting(workers, task, shared))
         samples = writes and sample_every is not None
         trainer = stack.enter_context(start_trainer(origin, plan, group, samples))

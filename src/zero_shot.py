@@ -9,12 +9,14 @@ Writes RESULTS_DIR/NAME.json, and NAME.md with the same as a table:
                   "bootstrap_seed": 0},
      "code_version": of git, "sources": digest of src/,
      "tasks": {"ptb": {"perplexity": {
-         "value": 65.85, "measure": "perplexity" | "accuracy" (in %) | "bits per byte" | "bits per
-         character", "interval": [low, high] or null, "units": 82430, "unit": "words and line ends",
-         "normalisation", "resampled": what was drawn anew for the interval, "n_resampled", "split",
-         "detokenizer", "context", "stride" (null for questions), "column" of
-         published_results.json or null, "published" there or null, "difference" from it or null,
-         "data": digest of the examples, "seconds": of the whole task}, …}, "ptb@1024": {…}, …}}
+         "value": 65.85, or null for a perplexity that no float is as large as, "log_value": 4.187,
+         the logarithm of a perplexity, or null, "measure": "perplexity" | "accuracy" (in %) |
+         "bits per byte" | "bits per character", "interval": [low, high] or null, "units": 82430,
+         "unit": "words and line ends", "normalisation", "resampled": what was drawn anew for the
+         interval, "n_resampled", "split", "detokenizer", "context", "stride" (null for questions),
+         "column" of published_results.json or null, "published" there or null, "difference" from
+         it or null, "data": digest of the examples, "seconds": of the whole task}, …},
+         "ptb@1024": {…}, …}}
 
 A task under a name with @ has another stride than its main one.
 """
@@ -35,7 +37,7 @@ from evaluation.runs import (
 )
 from evaluation.table import short_table, table
 from evaluation.tasks import find_tasks
-from fast import check_dtype
+from fast import check_dtype, takes_dtype
 from hparams import read_hparams
 from loading.model_files import find_model, fingerprint, load_encoder_with_end
 from scoring.start import start_scorer
@@ -45,6 +47,7 @@ from support.files import expand, shown
 from support.provenance import source_digest, source_version
 
 
+@takes_dtype
 def evaluate(
     model_name: str = '124M',
     tasks: str = 'all',
@@ -73,7 +76,7 @@ def evaluate(
         context: the most tokens read to predict one; None is all that the model can read
         stride: tokens that windows over long texts move by; several with commas between are all
             evaluated; None is half of the context, and the whole one too where that is cheap
-        dtype: what weights are stored in and multiplied as: float32, bfloat16 or int8
+        <dtype>
         limit: a quick look at the first so many questions, sentences or windows of each task, kept
             apart from full results
         any_size: accept data files that are not as long as the published ones, such as your own

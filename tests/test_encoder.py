@@ -542,6 +542,16 @@ def replace(name, old, new):
     return edit
 
 
+def pipe(name):
+    """A file that may never end."""
+
+    def edit(folder):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return edit
+
+
 def truncate(name, drop):
     return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-drop])
 
@@ -551,6 +561,7 @@ def truncate(name, drop):
     [
         (lambda folder: (folder / 'encoder.json').unlink(), r'encoder\.json is missing'),
         (lambda folder: (folder / 'vocab.bpe').unlink(), r'vocab\.bpe is missing'),
+        (pipe('vocab.bpe'), r'vocab\.bpe is not a file'),
         (truncate('encoder.json', 9), r'encoder\.json is damaged or truncated \(.*char \d+'),
         (lambda folder: (folder / 'encoder.json').write_bytes(b''), 'truncated'),
         (lambda folder: (folder / 'encoder.json').write_text('[1, 2]'), 'holds a list'),
@@ -585,6 +596,14 @@ def test_a_damaged_vocabulary_is_one_clear_line(tmp_path, edit, message):
         get_encoder('124M', tmp_path)
     line = str(caught.value)
     assert line.startswith(str(folder)) and '\n' not in line
+
+
+def test_models_are_in_the_usual_folder(tmp_path, monkeypatch):
+    """As in code that was written before there was a models_dir."""
+    (tmp_path / 'models').mkdir()
+    write_vocabulary(tmp_path / 'models' / 'mine', *vocabulary(['a b'], ['<|endoftext|>']))
+    monkeypatch.chdir(tmp_path)
+    assert get_encoder('mine').decode(get_encoder(model_name='mine').encode('abc')) == 'abc'
 
 
 def test_a_missing_folder_is_named_without_false_advice(tmp_path):

@@ -88,6 +88,8 @@ def test_a_file_that_holds_no_model_is_named_in_the_message(tmp_path, content, m
 def test_a_file_that_is_not_there_or_not_utf8(tmp_path):
     with pytest.raises(ValueError, match='No such file'):
         read_hparams(str(tmp_path / 'hparams.json'))
+    with pytest.raises(ValueError, match='is not a file'):
+        read_hparams('/dev/zero')
     (tmp_path / 'hparams.json').write_bytes(b'\xff\xfe{')
     with pytest.raises(ValueError, match='hparams.json'):
         read_hparams(str(tmp_path / 'hparams.json'))

@@ -195,6 +195,48 @@ def test_loglikelihoods_are_those_of_numpy(demo, weights):
         assert greedy == (likeliest[-n_scored:] == tokens[-n_scored:]).all()
 
 
+def test_a_continuation_that_folds_into_its_context_is_scored_alone(demo, weights, caplog):
+    before, after = ' of the United State', 's'
+    prompt, continuation = demo.tok_encode(before), demo.tok_encode(after)
+    assert len(demo.tok_encode(before + after)) == len(prompt) and len(continuation) == 1
+    requests = requests_of((before, ' of'), (before, after), ('', '<|endoftext|>'))
+    totals = [total for total, _ in demo.loglikelihood(requests, disable_tqdm=True)]
+    end = [demo.eot_token_id]
+    expected = [
+        numpy_logprobs(weights, tokens)[0][-1]
+        for tokens in (prompt + demo.tok_encode(' of'), prompt + continuation, end + end)
+    ]
+    assert totals == pytest.approx(expected, abs=1e-3)
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        '2 of 3 continuations are part of the last token of their context, and are encoded '
+        "without it; the first is 's' after ' of the United State'"
+    )
+
+
+@pytest.mark.parametrize(
+    'question, message',
+    [
+        (('', ''), 'question 2 has neither a context nor a continuation'),
+        (
+            ('Answer:', ''),
+            "the continuation '' of 'Answer:' has 0 tokens, not 1 to 256, the context",
+        ),
+        (
+            ('The', LONG),
+            r"the continuation …'.* and on work\. ' of 'The' has \d+ tokens, not 1 to 256",
+        ),
+        (('a' * 99 + ':', 'b\ud800'), r"^…'a{57}:b.ud800' cannot be encoded: character 101 of"),
+    ],
+)
+def test_a_question_that_cannot_be_scored_is_named_before_anything_runs(
+    demo, monkeypatch, question, message
+):
+    monkeypatch.setattr(demo, '_scorer', None)
+    with pytest.raises(ValueError, match=message):
+        demo.loglikelihood(requests_of(PAIRS[0], question), disable_tqdm=True)
+
+
 def test_a_rolling_window_scores_every_token_once_and_the_last_one_is_full(demo, weights):
     tokens = [demo.eot_token_id] + demo.tok_encode(LONG)
     n = len(tokens) - 1
@@ -436,9 +478,15 @@ def test_the_cache_answers_what_it_has_seen(demo, tasks, tmp_path, monkeypatch):
 def test_answers_are_in_the_cache_before_the_run_is_over(demo, monkeypatch):
     memory = Memory()
     monkeypatch.setattr(demo, 'cache_hook', memory)
-    monkeypatch.setattr(demo._scorer(), 'tokens_at_once', 1)  # so that results come early
-    with pytest.raises(ValueError, match='exceeds the context'):
-        demo.loglikelihood(requests_of((LONG, ' of'), ('The', LONG)), disable_tqdm=True)
+    score = demo._scorer().score_continuations
+
+    def fails(pairs):
+        yield next(score(pairs))
+        raise ValueError('no more')
+
+    monkeypatch.setattr(demo.scorer, 'score_continuations', fails)
+    with pytest.raises(ValueError, match='no more'):
+        demo.loglikelihood(requests_of((LONG, ' of'), ('The', ' end')), disable_tqdm=True)
     assert list(memory) == [('loglikelihood', str((LONG, ' of')))]
 
     keywords = {'until': ['.'], 'max_gen_toks': 3}

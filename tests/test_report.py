@@ -39,6 +39,12 @@ def results(tmp_path):
         '{"model": "124M", "parameters": 1, "limit": null, "any_size": false, '
         '"tasks": {"ptb": {"perplexity": {"column": "ptb", "value": 1, "stride": null, '
         '"interval": [1]}}}}',
+        '{"model": "124M", "parameters": 1' + '0' * 400 + ', "limit": null, "any_size": false, '
+        '"tasks": {"ptb": {"perplexity": {"column": "ptb", "value": 1, "stride": null, '
+        '"interval": null}}}}',
+        '{"model": "124M", "parameters": 1, "limit": null, "any_size": false, '
+        '"tasks": {"ptb": {"perplexity": {"column": "ptb", "value": 1, "stride": [], '
+        '"interval": null}}}}',
         '[' * 100_000,
         '{"model": "124M", "parame',
     ],
@@ -58,9 +64,11 @@ def test_bytes_that_are_not_text_are_one_line(call, tmp_path):
     assert call(report, path)[2].count('\n') == 1
 
 
-def test_a_file_that_is_not_there_is_one_line(call, tmp_path):
-    status, _, errors = call(report, tmp_path / 'none.json')
-    assert status == 2 and errors.count('\n') == 1 and 'none.json' in errors
+def test_what_is_no_file_is_one_line_that_says_what_to_give(call, tmp_path):
+    what = 'give files that zero_shot.py wrote, RESULTS_DIR/NAME.json\n'
+    none = tmp_path / 'none.json'
+    assert call(report, none) == (2, '', f'error: {none} is not there: {what}')
+    assert call(report, tmp_path) == (2, '', f'error: {tmp_path} is a folder: {what}')
 
 
 def test_without_results_the_usage_is_shown(call):

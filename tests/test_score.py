@@ -215,6 +215,22 @@ def test_a_failure_leaves_no_file_and_an_old_one_as_it_was(
     assert sorted(path.name for path in tmp_path.iterdir()) == ['text.txt', 'tokens.jsonl']
 
 
+def test_outputs_are_written_though_nobody_reads_the_numbers(
+    run, file, tmp_path, models_dir, monkeypatch
+):
+    def closed(line):
+        raise BrokenPipeError('the reader is gone')
+
+    assert run(file, file, '--tokens', tmp_path / 'whole.jsonl')[0] == 0
+    monkeypatch.setattr(script.tqdm, 'write', closed)
+    arguments = dict(model_name='demo', models_dir=str(models_dir))
+    with pytest.raises(BrokenPipeError, match='the reader is gone'):
+        script.score(str(file), str(file), tokens=str(tmp_path / 'tokens.jsonl'), **arguments)
+    assert (tmp_path / 'tokens.jsonl').read_bytes() == (tmp_path / 'whole.jsonl').read_bytes()
+    with pytest.raises(BrokenPipeError, match='the reader is gone'):
+        script.score(str(file), **arguments)
+
+
 @pytest.mark.parametrize(
     'flags, message',
     [

@@ -199,6 +199,12 @@ def test_an_interrupted_task_goes_on_where_it_was(run, monkeypatch, tmp_path, to
     assert sorted(os.listdir(tmp_path / 'results')) == ['small.json', 'small.md']
 
 
+def test_a_question_that_does_not_fit_is_refused_with_its_task_before_anything_is_scored(run):
+    result = run('--tasks=text8,lambada,cbt_cn', '--context=3')
+    check_refused(result, 'lambada: 6 tokens are to be scored with a context of 3')
+    assert [scorer.read for scorer in run.scorers] == [0]
+
+
 def test_who_stops_an_evaluation_is_told_what_is_kept(run, monkeypatch, tmp_path):
     def stopped(*_):
         raise Stopped(signal.SIGTERM)

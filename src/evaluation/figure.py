@@ -53,8 +53,13 @@ class Point(NamedTuple):
 def read_points(path):
     """The points of a file that zero_shot.py has written, those that the paper has too.
 
-    Raises ValueError if the file holds something else.
+    Raises ValueError if there is no such file, or it holds something else.
     """
+    if os.path.isdir(path) or not os.path.exists(path):
+        what = 'is a folder' if os.path.isdir(path) else 'is not there'
+        raise ValueError(
+            f'{path} {what}: give files that zero_shot.py wrote, RESULTS_DIR/NAME.json'
+        )
     try:
         with open(path, encoding='utf-8') as file:
             content = json.load(file)
@@ -63,6 +68,7 @@ def read_points(path):
             for task, figures in content['tasks'].items()
             for metric, figure in figures.items()
             if figure['column'] in PUBLISHED['columns']
+            and figure['value'] is not None  # beyond all floats, and any axis
             # A second stride of a task, whose figures are nearly the same, is left to the table.
             and not ('@' in task and task.split('@')[0] in content['tasks'])
         ]
@@ -73,11 +79,12 @@ def read_points(path):
 def point_of(content, task, metric, figure):
     """The Point of one figure of a task, in the content of a file of results."""
     low, high = figure['interval'] or (math.nan, math.nan)
+    stride = figure['stride']
     return Point(
         model=shown(content['model']),
-        parameters=int(content['parameters']),
+        parameters=int(float(content['parameters'])),  # it is drawn as a float
         column=figure['column'],
-        protocol=(task, metric, figure['stride'] and figure['stride'] / figure['context']),
+        protocol=(task, metric, None if stride is None else stride / figure['context']),
         value=float(figure['value']),
         interval=(float(low), float(high)),
         part=content['limit'] is not None or content['any_size'],

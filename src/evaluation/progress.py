@@ -6,26 +6,32 @@ No TensorFlow.
 import contextlib
 import json
 import math
+import os
+
+from support.files import sync, sync_folder
+
+# What reading a file of something else can raise.
+DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 class Progress:
     """The rows of a task that have been scored so far, in a file; use it in a `with` block.
 
     path: a JSONL file: a line that says what decides the rows (origin), then a line with some rows
-      and the seconds they took. A last line that was cut off by a crash is dropped.
+      and the seconds they took. What a crash or a power failure left of the last line is dropped.
     width: the numbers in a row.  most: the rows there are when all is scored.
     rows: list of lists of float.  seconds: how long they took.
     Raises ValueError if the file was begun otherwise, or holds anything else.
     """
 
     def __init__(self, path, origin, width, most):
-        self.path, self.rows, self.seconds = path, [], 0.0
+        self.path, self.width, self.most = path, width, most
+        self.rows, self.seconds = [], 0.0
         self.file = open(path, 'a+b')
         try:
             if not self._read(origin):
                 self._write(origin)
-            if len(self.rows) > most or not all(is_row(row, width) for row in self.rows):
-                raise self._damaged()
+                sync_folder(os.path.dirname(path) or '.')
         except BaseException:
             self.__exit__()
             raise
@@ -35,28 +41,34 @@ class Progress:
         complete = 0
         self.file.seek(0)
         for line in self.file:
-            if not line.endswith(b'\n'):
+            # A power failure leaves zeros, but not in the first line, which was on the disk before.
+            if not line.endswith(b'\n') or (complete and b'\0' in line):
                 break
             try:
                 content = dict(json.loads(line))
                 if complete:
-                    self.rows += content['rows']
-                    self.seconds += content['seconds']
-            except (ValueError, LookupError, TypeError, RecursionError) as error:
-                raise self._damaged() from error
+                    self._take(content)
+            except DAMAGE as error:
+                raise ValueError(f'{self.path} is damaged: begin anew with --restart') from error
             if not complete:
                 check_origin(self.path, content, origin)
             complete += len(line)
         self.file.truncate(complete)
         return complete
 
-    def _damaged(self):
-        return ValueError(f'{self.path} is damaged: begin anew with --restart')
+    def _take(self, content):
+        """Take the rows of a line; raises one of DAMAGE if they are none."""
+        rows, seconds = content['rows'], content['seconds']
+        good = math.isfinite(seconds) and all(is_row(row, self.width) for row in rows)
+        if not good or len(self.rows) + len(rows) > self.most:
+            raise ValueError('these are no rows of the task')
+        self.rows += rows
+        self.seconds += seconds
 
     def _write(self, content):
         try:
-            self.file.write(json.dumps(content).encode('utf-8') + b'\n')
-            self.file.flush()
+            self.file.write(json.dumps(content, allow_nan=False).encode('utf-8') + b'\n')
+            sync(self.file)
         except OSError as error:
             raise ValueError(
                 f'{self.path} cannot be written ({error.strerror}); what it holds is kept for the '
@@ -64,7 +76,7 @@ class Progress:
             ) from error
 
     def add(self, rows, seconds):
-        """Keep some more rows, and see to it that they outlive this process."""
+        """Keep some more rows, and see to it that they outlive this process and a power failure."""
         self._write({'rows': rows, 'seconds': seconds})
         self.rows += rows
         self.seconds += seconds

@@ -13,15 +13,12 @@ import glob
 import json
 import os
 
-from evaluation.progress import Progress, check_origin
+from evaluation.progress import DAMAGE, Progress, check_origin
 from evaluation.table import table
 from support.files import HELD, lock, replacing
 
 with open(os.path.join(os.path.dirname(__file__), 'published_results.json'), encoding='utf-8') as f:
     PUBLISHED = json.load(f)
-
-# What reading a file of something else can raise.
-DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 class ResultsFile:
@@ -45,10 +42,13 @@ class ResultsFile:
 
     def __enter__(self):
         os.makedirs(self.unfinished, exist_ok=True)
-        self.lock = open(os.path.join(self.unfinished, 'lock'), 'ab')
+        path = os.path.join(self.unfinished, 'lock')
+        self.lock = open(path, 'ab')
         try:
             lock(self.lock)
-        except HELD as error:
+            if not os.path.samestat(os.stat(path), os.fstat(self.lock.fileno())):
+                raise BlockingIOError(f'{path} is the lock of a later process')
+        except (*HELD, FileNotFoundError) as error:  # or the one before has just removed it
             self.lock.close()
             raise ValueError(f'another process is writing {self.path}') from error
         try:
@@ -74,8 +74,12 @@ class ResultsFile:
             with open(self.path, encoding='utf-8') as file:
                 content = json.load(file)
             table(content)  # which wants all that there should be
+            text_of(content)
         except DAMAGE as error:
-            raise ValueError(f'{self.path} holds no results of an evaluation') from error
+            raise ValueError(
+                f'{self.path} holds no results of an evaluation, or damaged ones: choose another '
+                '--results_dir, or forget it with --restart'
+            ) from error
         check_origin(self.path, content, self.origin)
         return content
 
@@ -111,18 +115,23 @@ class ResultsFile:
         for figure in figures.values():
             published = model['results'].get(figure['column'])
             figure['published'] = published
-            figure['difference'] = None if published is None else figure['value'] - published
+            known = None not in (published, figure['value'])
+            figure['difference'] = figure['value'] - published if known else None
         self.tasks[task] = figures
         content = self.content
         with replacing(self.path) as file:
-            json.dump(content, file, indent=2)
-            file.write('\n')
+            file.write(text_of(content))
         self._write_table(content)
         remove(os.path.join(self.unfinished, f'{task}.jsonl'))
 
     def _write_table(self, content):
         with replacing(self.table_path) as file:
             file.write(table(content))
+
+
+def text_of(content):
+    """What is written of results, in JSON as it is defined: without Infinity and NaN."""
+    return json.dumps(content, indent=2, allow_nan=False) + '\n'
 
 
 def task_of(path):

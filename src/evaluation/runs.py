@@ -32,9 +32,12 @@ class Run(NamedTuple):
     limit: int | None
 
     def parts(self, scorer):
-        """The units of work, as far as --limit goes."""
+        """The units of work, as far as --limit goes; ValueError for what cannot be scored."""
         examples = self.examples if self.task.stream else self.examples[: self.limit]
-        return self.task.parts(examples, scorer, self.context, self.stride)[: self.limit]
+        try:
+            return self.task.parts(examples, scorer, self.context, self.stride)[: self.limit]
+        except ValueError as error:
+            raise ValueError(f'{self.name}: {error}') from error
 
     def figures(self, rows, seconds):
         """The figures of all rows, complete but for what was published."""

@@ -76,8 +76,12 @@ def numbers(figure, to):
     interval, published, difference = (
         figure[name] for name in ('interval', 'published', 'difference')
     )
+    if figure['value'] is None:
+        value = f'e^{figure["log_value"]:.1f}'
+    else:
+        value = f'{figure["value"]:.{digits}f}'
     return [
-        f'{figure["value"]:.{digits}f}',
+        value,
         to.join(f'{end:.{digits}f}' for end in interval) if interval else '',
         '' if published is None else f'{published:g}',
         '' if difference is None else f'{"+" * (difference > 0)}{difference:.{digits}f}',

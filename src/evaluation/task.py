@@ -14,8 +14,17 @@ import numpy as np
 
 from evaluation.intervals import blocks, ratio_interval
 
+
+def perplexity(nats):
+    """exp(nats), or None where no float is as large, as for texts of very long words."""
+    try:
+        return math.exp(nats)
+    except OverflowError:
+        return None
+
+
 VALUE = {
-    'perplexity': lambda nats: float(np.exp(nats)),
+    'perplexity': perplexity,
     'accuracy': lambda share: 100 * share,
     'bits per byte': lambda nats: nats / math.log(2),
     'bits per character': lambda nats: nats / math.log(2),
@@ -84,11 +93,13 @@ def figure(task, metric, rows, context):
     if task.stream:
         drawn = blocks(drawn, rows['tokens'], context)
     value_of = VALUE[metric.measure]
-    interval = ratio_interval(drawn[:, 0], drawn[:, 1])
+    ratio = float(total.sum() / per.sum())
+    interval = [value_of(end) for end in ratio_interval(drawn[:, 0], drawn[:, 1]) or ()]
     return {
-        'value': value_of(float(total.sum() / per.sum())),
+        'value': value_of(ratio),
+        'log_value': ratio if metric.measure == 'perplexity' else None,
         'measure': metric.measure,
-        'interval': interval and [value_of(end) for end in interval],
+        'interval': interval if interval and None not in interval else None,
         'units': round(per.sum()),
         'unit': metric.unit,
         'normalisation': metric.normalisation,

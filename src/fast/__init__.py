@@ -6,11 +6,17 @@ imported before it is asked for: whoever only checks a dtype needs no TensorFlow
 
 import importlib
 
-# {what weights can be stored in and multiplied as: the module with its kinds of weights}
+from support.settings import with_help
+
+# {what weights can be stored in and multiplied as: (the module with its kinds of weights, help)}
 DTYPES = {
-    'float32': None,
-    'bfloat16': 'fast.bfloat16',
-    'int8': 'fast.int8',
+    'float32': (None, 'is exact'),
+    'bfloat16': ('fast.bfloat16', 'is for processors with instructions for it'),
+    'int8': (
+        'fast.int8',
+        'takes half the memory and makes sampling about twice as fast on x86 processors with VNNI '
+        '(Intel since 2019, AMD since Zen 4), slower on others',
+    ),
 }
 
 _MODULES = {
@@ -25,7 +31,7 @@ _MODULES = {
     'tune_process': 'session',
     'decode_compiled': 'xla_step',
 }
-__all__ = ['DTYPES', 'check_dtype', *_MODULES]
+__all__ = ['DTYPES', 'check_dtype', 'takes_dtype', *_MODULES]
 
 
 def __getattr__(name):
@@ -38,3 +44,10 @@ def check_dtype(dtype):
     """Raise ValueError unless models can run in it."""
     if dtype not in DTYPES:
         raise ValueError(f'dtype must be one of {", ".join(DTYPES)}, not {dtype!r}')
+
+
+def takes_dtype(function):
+    """Put the help of a function's `dtype` where its docstring says `<dtype>`."""
+    each = '; '.join(f'{name} {text}' for name, (_, text) in DTYPES.items())
+    text = f'what weights are stored in and multiplied as: {each}'
+    return with_help(function, 'dtype', {'dtype': text})

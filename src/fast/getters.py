@@ -24,7 +24,7 @@ class Stored(seam.Execution):
     """
 
     def __init__(self, dtype='float32'):
-        module = DTYPES[dtype]
+        module, _ = DTYPES[dtype]
         self.kinds = importlib.import_module(module).KINDS if module else {}
         self.loaded = {}
         self.many_rows = False

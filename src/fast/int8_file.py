@@ -60,6 +60,8 @@ def reading(path):
     was made of other weights; and at the end if the path has come to name another file, since what
     is used of it is opened by its name.
     """
+    if not os.path.isfile(path + SUFFIX):  # a pipe or a device might never end
+        raise FileNotFoundError(path + SUFFIX)
     with open(path + SUFFIX, 'rb') as file, zipfile.ZipFile(file) as archive:
         if archive.read(SOURCE).decode() != source(path):
             raise ValueError('made of other weights')
@@ -109,7 +111,8 @@ class Writer:
         self.path, self.archive = path, None
         self.new = path + SUFFIX + '.new'
         try:
-            self.file = open(os.open(self.new, os.O_RDWR | os.O_CREAT, 0o666), 'r+b')
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0)
+            self.file = open(os.open(self.new, flags, 0o666), 'r+b')
         except OSError:
             return
         try:

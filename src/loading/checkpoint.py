@@ -3,12 +3,24 @@
 import contextlib
 import glob
 import os
+import re
+import tempfile
 
 import tensorflow.compat.v1 as tf
 
-from support.files import replacing
+from support.files import replacing, sync, sync_folder
 
 BUNDLE = 'model.ckpt'  # Files of a released checkpoint begin with this.
+# What TensorFlow does not take as it stands in a path: pattern characters, and what is not UTF-8.
+UNFIT = re.compile(r'[\[\ud800-\udfff]' if os.name == 'nt' else r'[\[\\\ud800-\udfff]')
+
+
+# What tf.train.Saver() wrote in 2019 besides a model: step counters, powers of Adam's decay rates,
+# and for each variable the slots of its optimizer, VARIABLE/Adam_1. Restoring passes these over.
+COUNTERS = re.compile(r'(.+/)?(global_step|beta[12]_power)(_\d+)?')
+SLOTS = re.compile(
+    r'(Adadelta|Adafactor|Adagrad|Adam|AdamW|adam_[mv]|Ftrl|Momentum|MomentumW|RMSProp)(_\d+)?'
+)
 
 
 def restore(session, path, variables, remedy='download the model again', stored=None):
@@ -21,13 +33,39 @@ def restore(session, path, variables, remedy='download the model again', stored=
     Raises ValueError naming the first tensors that are missing, extra or misshapen, or saying that
     the files are truncated or damaged (TensorFlow checks each tensor's checksum as it reads).
     """
-    try:
-        reader = tf.train.load_checkpoint(path)
+    with complaints(path, remedy), as_it_stands(path) as name:
+        reader = tf.train.load_checkpoint(name)
         compare(path, reader, variables, stored.loaded.values() if stored else ())
         if variables:
-            tf.train.Saver(variables).restore(session, path)
+            tf.train.Saver(variables).restore(session, name)
         if stored:
-            stored.load(session, path, reader)
+            stored.load(session, name, reader)
+
+
+def check_sizes(path, hparams, remedy='download the model again'):
+    """Raise ValueError unless a checkpoint has as many layers as hparams, and their sizes.
+
+    This reads the checkpoint's index alone. It comes before the graph is built, which of wrong
+    sizes could take minutes and all memory.
+    """
+    with complaints(path, remedy), as_it_stands(path) as name:
+        shapes = tf.train.load_checkpoint(name).get_variable_to_shape_map()
+        sizes = {'wte': [hparams.n_vocab, hparams.n_embd], 'wpe': [hparams.n_ctx, hparams.n_embd]}
+        for kind, shape in sizes.items():
+            check_shape(path, f'model/{kind}', shapes.get(f'model/{kind}', shape), shape)
+        layers = {found[1] for found in map(re.compile(r'model/h(\d+)/').match, shapes) if found}
+        if layers and len(layers) != hparams.n_layer:  # A model that was edited may name none.
+            raise ValueError(
+                f'{path} has {len(layers)} layers where the hyperparameters ask for '
+                f'{hparams.n_layer}'
+            )
+
+
+@contextlib.contextmanager
+def complaints(path, remedy):
+    """Say in one ValueError what is wrong with the checkpoint at `path`, and what would help."""
+    try:
+        yield
     except tf.errors.ResourceExhaustedError as error:
         raise ValueError(f'not enough memory for the weights in {path}') from error
     except ValueError as error:
@@ -38,6 +76,29 @@ def restore(session, path, variables, remedy='download the model again', stored=
         raise ValueError(
             f'cannot read {path}, {damage(error)} ({reason(error)}); {remedy}'
         ) from error
+
+
+@contextlib.contextmanager
+def as_it_stands(path):
+    """A path to the same checkpoint that TensorFlow takes as it stands, for the time of a block.
+
+    TensorFlow takes paths for patterns, in which `[` and a backslash do not stand for themselves,
+    and encodes them as UTF-8. A folder whose name does not fit is reached by a link.
+    Raises ValueError where the name of the checkpoint in its folder does not fit.
+    """
+    folder, name = os.path.split(path)
+    if characters := UNFIT.findall(name):
+        raise ValueError(
+            f'TensorFlow cannot read {path}, because of the {characters[0]!r} in {name!r}: give its'
+            ' files another name, and write that into the file `checkpoint`'
+        )
+    if not UNFIT.search(folder):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as place:
+        link = os.path.join(place, 'model')
+        os.symlink(os.path.abspath(folder), link, target_is_directory=True)
+        yield os.path.join(link, name)
 
 
 def save(session, folder, variables):
@@ -60,9 +121,12 @@ def write(saver, session, path):
     Raises OSError when the disk does not take it; then nothing is left under these names.
     """
     try:
-        saver.save(session, path, write_meta_graph=False, write_state=False)
+        with as_it_stands(path) as name:
+            saver.save(session, name, write_meta_graph=False, write_state=False)
         for name in files_of(path):
-            sync(name)
+            with open(name, 'rb+') as file:
+                sync(file)
+        sync_folder(os.path.dirname(path))
     except tf.errors.OpError as error:
         remove(path)
         raise OSError(f'cannot write {path}: {reason(error)}') from error
@@ -81,12 +145,6 @@ def remove(path):
 
 def files_of(path):
     return glob.glob(glob.escape(path) + '.*')
-
-
-def sync(path):
-    """Have a file on the disk before its name is used: a power failure may come."""
-    with open(path, 'rb+') as file:
-        os.fsync(file.fileno())
 
 
 def name_weights(folder, name):
@@ -112,24 +170,38 @@ def damage(error):
 
 
 def compare(path, reader, variables, matrices=()):
-    """Raise ValueError unless the checkpoint holds exactly these variables and matrices."""
+    """Raise ValueError unless the checkpoint holds exactly these variables and matrices.
+
+    What optimizers of 2019 have saved beside them does not count.
+    """
     shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
     wanted = {v.op.name: (v.shape.as_list(), v.dtype.base_dtype) for v in variables}
     wanted |= {matrix.name: (matrix.shape.as_list(), tf.float32) for matrix in matrices}
     missing = sorted(set(wanted) - set(shapes))
-    extra = sorted(set(shapes) - set(wanted))
+    extra = sorted(name for name in set(shapes) - set(wanted) if not is_of_training(name, wanted))
     if missing:
         raise ValueError(f'{path} lacks {some(missing)} of {len(wanted)} tensors')
     if extra:
         raise ValueError(f'{path} holds {some(extra)} tensors that the model does not have')
     for name, (shape, dtype) in sorted(wanted.items()):
-        if shapes[name] != shape:
-            raise ValueError(
-                f'{path} holds {name} with shape {shapes[name]} where the hyperparameters ask for '
-                f'{shape}'
-            )
+        check_shape(path, name, shapes[name], shape)
         if dtypes[name] != dtype:
             raise ValueError(f'{path} holds {name} as {dtypes[name].name}, not {dtype.name}')
+
+
+def is_of_training(name, variables):
+    """Whether a tensor in a checkpoint counts steps or is an optimizer's slot of a variable."""
+    owner, _, slot = name.rpartition('/')
+    of_variable = any(f'/{owner}'.endswith(f'/{variable}') for variable in variables)
+    return bool(COUNTERS.fullmatch(name) or (of_variable and SLOTS.fullmatch(slot)))
+
+
+def check_shape(path, name, shape, wanted):
+    """Raise ValueError unless a tensor in a checkpoint has the shape that is wanted."""
+    if shape != wanted:
+        raise ValueError(
+            f'{path} holds {name} with shape {shape} where the hyperparameters ask for {wanted}'
+        )
 
 
 def some(names, limit=3):

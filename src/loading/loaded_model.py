@@ -7,7 +7,15 @@ from loading.model_files import ModelFiles, weights
 
 
 class LoadedModel(ModelFiles):
-    """The files of a model, and what sets a session's weights from them."""
+    """The files of a model, and what sets a session's weights from them.
+
+    Arguments are those of ModelFiles. Raises ValueError, too, if the weights have other sizes than
+    hparams.json says.
+    """
+
+    def __init__(self, model_name, models_dir='models', encoder=None):
+        super().__init__(model_name, models_dir, encoder)
+        checkpoint.check_sizes(weights(self.folder), self.hparams, self.remedy)
 
     def restore(self, session, stored=None):
         """Set the weights of the default graph; the session is closed if that fails.

@@ -9,13 +9,16 @@ import subprocess
 
 from encoder import get_encoder
 from hparams import read_hparams
-from support.files import expand
+from support.files import check_is_file, expand
 
 with open(os.path.join(os.path.dirname(__file__), 'released_models.json'), encoding='utf-8') as f:
     MANIFEST = json.load(f)
 RELEASED = tuple(MANIFEST['models'])
 FILES = ('encoder.json', 'vocab.bpe', 'hparams.json', 'checkpoint')
 WEIGHTS = ('index', 'data-00000-of-00001')  # endings; nothing needs .meta, the graph of 2019
+# A field of a `checkpoint` file, or a comment: a protocol buffer's text, which people write, too.
+FIELD = re.compile(r"""\#.*|(\w+)\s*:\s*(?:"((?:[^"\\\n]|\\.)*)"|'((?:[^'\\\n]|\\.)*)')""")
+NAMING = 'model_checkpoint_path'  # the field that names the weights in use
 
 
 class ModelFiles:
@@ -56,14 +59,17 @@ def find_model(model_name, models_dir='models'):
             f'there is no model {model_name!r} in {models_dir}; {remedy(model_name, models_dir)}'
         )
     missing = lacking(folder, FILES)
+    advice = remedy(model_name, models_dir)
+    if missing in ([], ['checkpoint']) and (hint := what_to_write(folder)):
+        advice = f'{hint}; or {advice}' if model_name in RELEASED else hint
     if not missing:
         try:
             prefix = os.path.basename(weights(folder))
         except ValueError as error:
-            raise ValueError(f'{error}; {remedy(model_name, models_dir)}') from error
+            raise ValueError(f'{error}; {advice}') from error
         missing = lacking(folder, [f'{prefix}.{ending}' for ending in WEIGHTS])
     if missing:
-        raise ValueError(f'{folder} lacks {", ".join(missing)}; {remedy(model_name, models_dir)}')
+        raise ValueError(f'{folder} lacks {", ".join(missing)}; {advice}')
     return folder
 
 
@@ -107,13 +113,29 @@ def weights(folder):
     """
     path = os.path.join(folder, 'checkpoint')
     try:
+        check_is_file(path)
         with open(path, encoding='utf-8') as f:
-            named = re.search(r'^model_checkpoint_path: "(.+)"', f.read(), re.MULTILINE)
-    except (OSError, UnicodeDecodeError):
-        named = None
-    if named is None:
+            fields = FIELD.findall(f.read())
+    except (OSError, ValueError):
+        fields = []
+    named = [double or single for name, double, single in fields if name == NAMING]
+    name = re.split(r'[/\\]', unescape(named[-1]))[-1] if named else ''
+    if not name:
         raise ValueError(f'{path} names no checkpoint')
-    return os.path.join(folder, re.split(r'[/\\]', unescape(named[1]))[-1])
+    return os.path.join(folder, name)
+
+
+def what_to_write(folder):
+    """Which weights are in a folder, and what its `checkpoint` file is to say; '' if none are."""
+    names = {file.removesuffix('.index') for file in list_folder(folder)}
+    names = {name for name in names if not lacking(folder, [f'{name}.{e}' for e in WEIGHTS])}
+    # In the order of their steps; training keeps its optimizer's variables beside the weights.
+    order = {name: int(''.join(re.findall(r'\d', name)) or 0) for name in names}
+    there = sorted((n for n in names if not n.startswith('optimizer-')), key=order.get)
+    if not there:
+        return ''
+    path = os.path.join(folder, 'checkpoint')
+    return f'to use {" or ".join(there[-3:])}, write into {path}: {NAMING}: "{there[-1]}"'
 
 
 def fingerprint(folder):
@@ -136,11 +158,12 @@ def remedy(model_name, models_dir):
         return f'it is now called {new}: {remedy(new, models_dir)}'
     if model_name in RELEASED:
         advice = f'get it with: python3 download_model.py {model_name}{where}'
-        if os.path.isdir(os.path.join(models_dir, 'demo')):
+        if os.path.isdir(os.path.join(expand(models_dir), 'demo')):
             advice += ' (--model_name demo works now)'
         return advice
-    there = sorted(name for name in list_folder(models_dir) if is_model(models_dir, name))
-    have = f'there are: {", ".join(there)}' if there else 'there is none'
+    folder, failed = expand(models_dir), os.path.normpath(model_name)
+    there = sorted(n for n in list_folder(folder) if n != failed and is_model(folder, n))
+    have = f'there are: {", ".join(there)}' if there else 'there is no other'
     return f'{have}; {", ".join(RELEASED)} come with: python3 download_model.py NAME{where}'
 
 

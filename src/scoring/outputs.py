@@ -204,7 +204,7 @@ class TokenFile(Sink):
     def write(self, document, records, sums):
         for index, record in enumerate(records):
             record = {'document': document.name, 'index': index} | record
-            self.file.write(json.dumps(record, ensure_ascii=False) + '\n')
+            self.file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + '\n')
 
 
 class PageFile(Sink):

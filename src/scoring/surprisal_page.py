@@ -66,7 +66,8 @@ def section(name, rows, records):
     }
     columns['bytes'] = {n: r['bytes'] for n, r in enumerate(records) if 'bytes' in r}
     # No '<' may end the script element early.
-    data = json.dumps(columns, ensure_ascii=False, separators=(',', ':')).replace('<', '\\u003c')
+    data = json.dumps(columns, ensure_ascii=False, allow_nan=False, separators=(',', ':'))
+    data = data.replace('<', '\\u003c')
     return f"""<section>
 <h2>{html.escape(name)}</h2>
 <dl>{facts}</dl>

@@ -168,8 +168,8 @@ def use_utf8():
             setattr(sys, name, open(os.devnull, 'r' if name == 'stdin' else 'w'))
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):  # not so when a test has replaced the stream
-            # A message may quote a file name that is not UTF-8, and must come through.
-            errors = 'backslashreplace' if stream is sys.stderr else 'strict'
+            # A line may quote a file name that is not UTF-8, and must come through.
+            errors = 'strict' if stream is sys.stdin else 'backslashreplace'
             stream.reconfigure(encoding='utf-8', errors=errors)
 
 

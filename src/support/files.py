@@ -42,6 +42,12 @@ def shown(text):
     return UNSHOWN.sub(lambda c: ascii(c[0])[1:-1], text)
 
 
+def check_is_file(path):
+    """Raise ValueError for what is there but no file: a pipe or a device may never end."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError(f'{path} is not a file')
+
+
 @contextlib.contextmanager
 def replacing(path, binary=False):
     """Open a file for writing that takes the place of `path` when it is complete.

@@ -144,18 +144,25 @@ def takes_sampling_parameters(function):
 
 def with_sampling_help(documented):
     """Put the help of all sampling parameters where a docstring says `<sampling parameters>`."""
+    helps = {name: field.metadata['help'] for name, field in SAMPLING.items()}
+    return with_help(documented, 'sampling parameters', helps)
 
-    def lines(marker):
-        indent = marker[1]
-        texts = (f'{name}: {field.metadata["help"]}' for name, field in SAMPLING.items())
+
+def with_help(documented, marker, helps):
+    """Put the help of parameters, {name: text}, where a docstring has a line `<marker>`."""
+
+    def lines(found):
+        indent = found[1]
         return '\n'.join(
-            textwrap.fill(text, 100, initial_indent=indent, subsequent_indent=indent + '    ')
-            for text in texts
+            textwrap.fill(
+                f'{name}: {text}', 100, initial_indent=indent, subsequent_indent=indent + '    '
+            )
+            for name, text in helps.items()
         )
 
     if documented.__doc__:  # python -OO leaves none
         documented.__doc__ = re.sub(
-            '^( *)<sampling parameters>$', lines, documented.__doc__, flags=re.MULTILINE
+            f'^( *)<{marker}>$', lines, documented.__doc__, flags=re.MULTILINE
         )
     return documented
 

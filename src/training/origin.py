@@ -20,6 +20,7 @@ from loading.model_files import (
     remedy,
     weights,
 )
+from support.documents import STANDARD_INPUT
 from support.files import HELD, lock, replacing
 from training import metrics, optimizers
 from training.text import CORPUS
@@ -256,8 +257,11 @@ def read_setup(folder):
         return None
     try:
         with open(path, encoding='utf-8') as file:
-            return dict(json.load(file))
-    except (ValueError, TypeError, OSError) as error:
+            setup = json.load(file)
+        if not isinstance(setup, dict):
+            raise ValueError('it holds no settings')
+        return setup
+    except (ValueError, RecursionError, OSError) as error:
         raise ValueError(f'cannot read {path}: {error}; remove {folder} to start anew') from error
 
 
@@ -270,7 +274,14 @@ def check_setup(origin, settings):
     if not origin.step:
         return
     before = EARLIER | read_setup(origin.folder)
-    changed = {n: before[n] for n in settings if n in before and before[n] != settings[n]}
+    missing = [name for name in FIXED if name in settings and name not in before]
+    if missing:
+        raise ValueError(
+            f'{os.path.join(origin.folder, SETUP)} is damaged: it lacks {", ".join(missing)}; '
+            'choose another name, or put it there as it was'
+        )
+    theirs, ours = comparable(before), comparable(settings)
+    changed = {n: before[n] for n in settings if n in before and theirs[n] != ours[n]}
     for name in FIXED:
         if name in changed:
             raise ValueError(
@@ -279,6 +290,28 @@ def check_setup(origin, settings):
             )
     for name, value in sorted(changed.items()):
         print(f'note: {name} was {value}, now {settings[name]}', file=sys.stderr)
+
+
+def comparable(settings):
+    """Settings in which one model or text has one spelling: texts, texts/ and /home/me/texts."""
+    same = dict(settings)
+    for name in ('start', 'vocabulary'):
+        if isinstance(same.get(name), str):
+            same[name] = os.path.normpath(same[name])
+    for name in ('data', 'validation_data'):
+        same[name] = place_of(same.get(name))
+    if same.get('text'):
+        same['data'] = None  # this fingerprint of it tells more
+    return same
+
+
+def place_of(source):
+    """The absolute path of a source of text, or of each in a list."""
+    if isinstance(source, list):
+        return [place_of(each) for each in source]
+    if not isinstance(source, str) or source == STANDARD_INPUT:
+        return source
+    return os.path.normcase(os.path.realpath(source))
 
 
 @contextlib.contextmanager

@@ -39,6 +39,8 @@ class Trainer(SessionOwner):
         self, hparams, plan, group, encoder, weights=None, slots=None, remedy=None, fast=True
     ):
         self.hparams, self.plan, self.group, self.fast = hparams, plan, group, fast
+        if weights is not None:
+            checkpoint.check_sizes(weights, hparams, remedy)
         self.graph = tf.Graph()
         with self.graph.as_default():
             tf.set_random_seed(plan.seed)

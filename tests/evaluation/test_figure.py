@@ -70,9 +70,10 @@ def test_a_second_stride_is_left_to_the_table(results):
     assert [point.value for point in panels(results('124M', only))['ptb']] == [61]
 
 
-@pytest.mark.parametrize('value', [math.inf, math.nan])
+@pytest.mark.parametrize('value', [math.inf, math.nan, None])
 def test_what_is_not_a_number_is_not_drawn(results, value):
-    tasks = {'ptb': {'perplexity': figure_of('ptb', value)}, 'cbt_cn': some_tasks()['cbt_cn']}
+    ptb = figure_of('ptb', 1.0) | {'value': value}
+    tasks = {'ptb': {'perplexity': ptb}, 'cbt_cn': some_tasks()['cbt_cn']}
     assert list(panels(results('124M', tasks))) == ['cbt_cn']
 
 

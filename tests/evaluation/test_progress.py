@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 
 import pytest
@@ -38,8 +39,19 @@ def test_what_was_added_outlives_a_process_that_closes_nothing(path):
     progress.file.close()
 
 
-@pytest.mark.parametrize('torn', ['{"rows": [[1.0, 2', '{"rows": [[1, 2, 3]], "seconds": 1}'])
-def test_a_line_without_an_end_is_dropped(path, torn):
+@pytest.mark.parametrize(
+    'torn',
+    [
+        '{"rows": [[1.0, 2',
+        '{"rows": [[1, 2, 3]], "seconds": 1}',
+        '\0' * 5000,
+        '{"rows": [[1' + '\0' * 5000,
+        '\0' * 5000 + '2, 3]], "seconds": 1}\n',
+        '{"rows": [[1' + '\0' * 5000 + '], "seconds": 1}\n{"rows": [[1, 2, 3]], "seconds": 1}\n',
+    ],
+    ids=['cut', 'without an end', 'zeros', 'zeros after', 'zeros before', 'zeros within'],
+)
+def test_what_a_crash_or_a_power_failure_left_is_dropped(path, torn):
     with open_rows(path) as progress:
         progress.add(ROWS[:1], 5.0)
     whole = path.read_bytes()
@@ -50,6 +62,31 @@ def test_a_line_without_an_end_is_dropped(path, torn):
         progress.add(ROWS[1:], 5.0)
     with open_rows(path) as progress:
         assert progress.rows == ROWS
+
+
+def test_a_first_line_that_a_power_failure_left_is_written_again(path):
+    path.write_text('\0' * 5000)
+    with open_rows(path):
+        assert [json.loads(line) for line in path.read_text().splitlines()] == [ORIGIN]
+
+
+def test_rows_after_a_damaged_first_line_are_not_dropped(path):
+    before = '\0' * 100 + '}\n{"rows": [[1, 2, 3]], "seconds": 1}\n'
+    path.write_text(before)
+    with pytest.raises(ValueError, match=r'text8\.jsonl is damaged: begin anew with --restart'):
+        open_rows(path)
+    assert path.read_text() == before
+
+
+def test_rows_are_on_the_disk_when_they_are_added(path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, 'No space left on device')
+
+    with open_rows(path) as progress:
+        monkeypatch.setattr(os, 'fsync', full)
+        with pytest.raises(ValueError, match=r'text8\.jsonl cannot be written \(No space left'):
+            progress.add(ROWS, 1.0)
+        assert progress.rows == []
 
 
 def test_a_first_line_without_an_end_is_written_again(path):
@@ -81,6 +118,16 @@ def test_rows_of_another_origin_are_left_alone(path):
         '{"rows": [[1, 2]], "seconds": 1}',
         '{"rows": [[1, 2, "3"]], "seconds": 1}',
         '{"rows": [[1, 2, NaN]], "seconds": 1}',
+        '{"rows": [[1, 2, 1' + '0' * 400 + ']], "seconds": 1}',
+        '{"rows": [[1, 2, 3]], "seconds": NaN}',
+        '{"rows": [[1, 2, 3]], "seconds": Infinity}',
+        '{"rows": [[1, 2, 3]], "seconds": null}',
+        '{"rows": [[1, 2, 3]], "seconds": 1' + '0' * 400 + '}',
+        '{"rows": {"1": 2}, "seconds": 1}',
+        '{"rows": null, "seconds": 1}',
+        'null',
+        '[[1, 2]]',
+        '[' * 100_000,
         '{"rows": [' + '[1, 2, 3],' * 999 + '[1, 2, 3]], "seconds": 1}',  # more than there are
     ],
 )

@@ -1,8 +1,11 @@
 import json
+import math
 import os
+import shutil
 
 import pytest
 
+from evaluation import results as results_module
 from evaluation.results import PUBLISHED, ResultsFile
 from evaluation.table import table
 from evaluation.tasks import TASKS
@@ -127,14 +130,75 @@ def test_one_process_at_a_time_writes(path):
         pass
 
 
-def test_a_foreign_file_is_not_touched(path):
+def test_who_took_a_lock_that_was_removed_meanwhile_does_not_write(path, monkeypatch):
+    """Another process has opened the lock before us, ends, and removes it: ours locks nothing."""
+    for later in (False, True):
+
+        def ends(file, later=later):
+            shutil.rmtree(path.with_suffix('.unfinished'))
+            if later:
+                path.with_suffix('.unfinished').mkdir()
+                (path.with_suffix('.unfinished') / 'lock').touch()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(results_module, 'lock', ends)
+            with pytest.raises(ValueError, match=r'another process is writing .*124M\.json'):
+                with results_in(path):
+                    pass
+    with results_in(path):
+        pass
+
+
+def test_rows_stay_until_their_figures_are_on_the_disk(path, monkeypatch):
+    def fails(descriptor):
+        raise OSError(5, 'Input/output error')
+
+    with results_in(path) as results:
+        with results.progress('ptb', DATA, width=2, most=1) as progress:
+            progress.add([[1.0, 2.0]], 3.0)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, 'fsync', fails)
+            with pytest.raises(OSError, match='Input/output error'):
+                results.add('ptb', {'perplexity': figure()})
+        assert not path.exists()
+        assert sorted(os.listdir(results.unfinished)) == ['lock', 'ptb.jsonl']
+
+
+def test_no_file_of_results_ever_holds_infinity_or_nan(path):
+    with results_in(path) as results:
+        for value in (math.inf, math.nan):
+            with pytest.raises(ValueError, match='not JSON'):
+                results.add('ptb', {'perplexity': figure(value=value)})
+        assert not path.exists()
+        results.add('ptb', {'perplexity': figure(value=None, log_value=720.5, interval=None)})
+    written = json.loads(path.read_text('utf-8'))['tasks']['ptb']['perplexity']
+    assert (written['published'], written['difference']) == (65.85, None)
+    assert (
+        '| ptb | perplexity | e^720.5 |  | 65.85 |  | 82,430' in path.with_suffix('.md').read_text()
+    )
+
+
+def nested(depth):
+    return '[' * depth + ']' * depth
+
+
+def test_a_foreign_or_damaged_file_is_not_touched(path):
     write(path, 'ptb')
     results = json.loads(path.read_text('utf-8'))
     odd = [{'ptb': 5}, {'ptb': {'perplexity': {}}}, {'winograd': {'x': {}}}]
+    good = results['tasks']['ptb']['perplexity']
+    odd += [
+        {'ptb': {'perplexity': good | {'interval': ['low', 'high']}}},
+        {'ptb': {'perplexity': good | {'more': math.inf}}},
+    ]
     of_results = [json.dumps(results | {'tasks': tasks}) for tasks in odd]
-    for content in ('[]', 'nothing', '{"tasks": 3}', '9' * 5000, *of_results):
+    of_results += [json.dumps(results)[:-1] + f', "more": {nested(n)}}}' for n in (980, 100_000)]
+    of_results += [json.dumps(results | {'settings': None}), json.dumps(results) + '\0' * 5000]
+    for content in ('[]', 'nothing', '{"tasks": 3}', '9' * 5000, '\0' * 5000, *of_results):
         path.write_text(content, 'utf-8')
-        with pytest.raises(ValueError, match='holds no results of an evaluation'):
+        with pytest.raises(
+            ValueError, match='no results of an evaluation, or damaged .* --restart'
+        ):
             with results_in(path):
                 pass
         assert path.read_text('utf-8') == content

@@ -55,6 +55,13 @@ def test_bits_have_more_digits_and_shares_are_marked(measure, name, value, diffe
     assert (cells[1], cells[2], cells[5]) == (name, value, difference)
 
 
+def test_a_perplexity_that_no_float_is_as_large_as_is_a_power():
+    [cells] = rows({'x': figure(value=None, log_value=7200.04, interval=None) | ALONE})
+    assert cells[2:4] == ['e^7200.0', '']
+    tasks = {'ptb': {'x': figure(value=None, log_value=7200.04, interval=None) | ALONE}}
+    assert short_table(content(tasks), 80).splitlines()[-1].split() == ['ptb', 'x', 'e^7200.0']
+
+
 def test_a_bar_in_a_cell_does_not_end_it():
     line = table(content({'ptb': {'x': figure(split='a|b') | ALONE}})).splitlines()[-1]
     assert r' | a\|b | ' in line

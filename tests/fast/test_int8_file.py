@@ -206,6 +206,22 @@ def test_what_cannot_be_mapped_is_in_memory(path, monkeypatch, fault):
     assert same(first, load(path))
 
 
+@pytest.mark.skipif(os.name == 'nt', reason='Windows has no such files')
+@pytest.mark.parametrize('make', [os.mkfifo, lambda path: os.symlink('/dev/zero', path)])
+def test_what_never_ends_is_not_read(path, made, make):
+    make(path + '.int8')
+    first = load(path)
+    assert os.path.isfile(path + '.int8') and same(first, load(path)) and len(made) == 2
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='Windows has no such files')
+def test_a_link_at_the_unfinished_file_is_not_followed(path, tmp_path):
+    (tmp_path / 'precious').write_bytes(b'whole')
+    os.symlink(tmp_path / 'precious', path + '.int8.new')
+    load(path)
+    assert (tmp_path / 'precious').read_bytes() == b'whole' and not os.path.exists(path + '.int8')
+
+
 def test_small_models_keep_nothing(path, monkeypatch):
     monkeypatch.setattr(restore, 'WORTH_CACHING', 2 * 24 * 32 + 1)
     load(path)

@@ -1,4 +1,6 @@
+import functools
 import os
+import re
 import shutil
 import sys
 
@@ -80,6 +82,92 @@ def test_an_extra_tensor_is_named(folder):
 def test_a_misshapen_tensor_is_named_with_both_shapes(folder):
     with pytest.raises(ValueError, match=r'wte with shape \[97, 24\] .* \[98, 24\]; REMEDY'):
         restore(folder, n_vocab=98)
+
+
+def test_what_optimizers_save_beside_a_model_is_passed_over(tmp_path):
+    """As TensorFlow names it: slots, powers and a step counter."""
+    makers = [
+        tf.train.AdamOptimizer,
+        tf.train.RMSPropOptimizer,
+        tf.train.AdagradOptimizer,
+        tf.train.AdadeltaOptimizer,
+        tf.train.FtrlOptimizer,
+        functools.partial(tf.train.MomentumOptimizer, momentum=0.9),
+    ]
+    with tf.Graph().as_default(), tf.Session() as session:
+        variables = [tf.get_variable(f'model/{name}', [3]) for name in ('wte', 'h0/ln_1/g')]
+        for make in makers:
+            with tf.name_scope('train'):
+                gradients = [(tf.ones_like(v), v) for v in variables]
+                make(0.1).apply_gradients(gradients, tf.train.get_or_create_global_step())
+        session.run(tf.global_variables_initializer())
+        checkpoint.save(session, str(tmp_path), tf.global_variables())
+        expected = session.run(variables)
+        path = str(tmp_path / 'model.ckpt')
+        saved = set(tf.train.load_checkpoint(path).get_variable_to_shape_map())
+        assert {'global_step', 'train/beta1_power', 'model/wte/Adam', 'model/wte/Ftrl_1'} < saved
+        session.run([v.assign(tf.zeros_like(v)) for v in variables])
+        checkpoint.restore(session, path, variables)
+        np.testing.assert_array_equal(session.run(variables), expected)
+
+
+@pytest.mark.parametrize(
+    'name', ['model/wte/Other', 'model/wte2/Adam', 'model/wte/Adam_b', 'Adam', 'step', 'my_power']
+)
+def test_other_tensors_than_slots_are_refused(name):
+    assert not checkpoint.is_of_training(name, {'model/wte': None})
+
+
+@pytest.mark.parametrize('name', ['model/wte/adam_m', 'train/model/wte/AdamW_1', 'a/global_step_1'])
+def test_slots_of_other_libraries_are_known(name):
+    assert checkpoint.is_of_training(name, {'model/wte': None})
+
+
+@pytest.mark.parametrize('name', ['[ab] *?', os.fsdecode(b'back\\slash \xe9')])
+@pytest.mark.skipif(os.name == 'nt', reason='Windows has no such names')
+def test_any_name_of_a_folder_will_do(folder, monkeypatch, name):
+    """TensorFlow takes paths for patterns, one of which fits another folder here."""
+    monkeypatch.setattr('fast.restore.WORTH_CACHING', 1)
+    write(shutil.copytree(folder, folder.parent / 'a ab'), {'model/wte': np.zeros(1, np.float32)})
+    reader = tf.train.load_checkpoint(str(folder / 'model.ckpt'))
+    values = {key: reader.get_tensor(key) + 1 for key in reader.get_variable_to_shape_map()}
+    place = folder.rename(folder.parent / name)
+    write(place, values)
+    for key, value in restore(place).items():
+        np.testing.assert_array_equal(value, values[key])
+    restore(place, 'int8')
+    assert (place / 'model.ckpt.int8').exists()
+    with pytest.raises(ValueError, match=re.escape(f'{place}/model.ckpt holds 40 (')):
+        checkpoint.restore(None, f'{place}/model.ckpt', [])
+
+
+@pytest.mark.parametrize('name', ['model[1]', 'model\\1'])
+@pytest.mark.skipif(os.name == 'nt', reason='Windows has no such names')
+def test_a_name_of_weights_that_tensorflow_cannot_read_is_refused(folder, name):
+    with pytest.raises(ValueError, match=f"because of the {re.escape(repr(name[5]))} in 'model"):
+        checkpoint.check_sizes(str(folder / name), read_hparams(folder / 'hparams.json'))
+
+
+@pytest.mark.parametrize(
+    'sizes, message',
+    [
+        ({'n_layer': 20_000}, 'has 3 layers where the hyperparameters ask for 20000; REMEDY'),
+        ({'n_embd': 6 * 10**8}, r'wte with shape \[97, 24\] .* \[97, 600000000\]; REMEDY'),
+        ({'n_vocab': 10**9}, r'wte with shape \[97, 24\] .* \[1000000000, 24\]; REMEDY'),
+        ({'n_ctx': 10**15}, r'wpe with shape \[32, 24\] .* \[1000000000000000, 24\]; REMEDY'),
+    ],
+)
+def test_sizes_are_compared_before_a_graph_is_built(folder, sizes, message):
+    path, hparams = weights(str(folder)), read_hparams(folder / 'hparams.json')
+    checkpoint.check_sizes(path, hparams)
+    hparams.override_from_dict(sizes)
+    with pytest.raises(ValueError, match=message):
+        checkpoint.check_sizes(path, hparams, 'REMEDY')
+
+
+def test_sizes_of_an_edited_model_are_not_guessed(folder):
+    write(folder, {'model/embedding': np.zeros([2, 2], np.float32)})
+    checkpoint.check_sizes(weights(str(folder)), read_hparams(folder / 'hparams.json'))
 
 
 def test_another_type_is_refused(folder):

@@ -52,7 +52,7 @@ def test_a_vocabulary_of_another_size_is_refused(models_dir, tmp_path):
     shutil.copytree(models_dir / 'tiny', tmp_path / 'odd')
     for name in ('encoder.json', 'vocab.bpe'):
         shutil.copy(models_dir / 'demo' / name, tmp_path / 'odd')
-    message = '4096 tokens in encoder.json but n_vocab=50257 in hparams.json; there are: odd;'
+    message = '4096 tokens in encoder.json but n_vocab=50257 in hparams.json; there is no other;'
     with pytest.raises(ValueError, match=message):
         Logits('odd', str(tmp_path))
 
@@ -63,7 +63,7 @@ def test_damaged_weights_leave_no_session_open(models_dir, tmp_path, monkeypatch
         file.truncate(1000)
     sessions, session = [], tf.Session
     monkeypatch.setattr(tf, 'Session', lambda: sessions.append(session()) or sessions[-1])
-    with pytest.raises(ValueError, match='there are: torn;'):
+    with pytest.raises(ValueError, match='truncated.*; there is no other;'):
         Logits('torn', str(tmp_path))
     with pytest.raises(RuntimeError, match='closed'):
         sessions[0].run([])

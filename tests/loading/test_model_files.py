@@ -9,7 +9,7 @@ import types
 import pytest
 
 from loading import model_files
-from loading.model_files import ModelFiles, find_model, fingerprint, load_encoder, weights
+from loading.model_files import NAMING, ModelFiles, find_model, fingerprint, load_encoder, weights
 
 WEIGHTS = ['model.ckpt.index', 'model.ckpt.data-00000-of-00001']
 RELEASE = ['encoder.json', 'vocab.bpe', 'hparams.json', 'checkpoint', *WEIGHTS]
@@ -75,18 +75,28 @@ def test_the_command_names_the_folder_if_it_is_not_the_usual_one(tmp_path):
 
 
 def test_another_missing_model_comes_with_the_names_there_are(tmp_path):
-    assert 'there is none' in refusal('mine', tmp_path)
+    assert 'there is no other;' in refusal('mine', tmp_path)
     put(tmp_path / 'demo')
     put(tmp_path / '124M')
     (tmp_path / 'notes').mkdir()
     assert 'there are: 124M, demo;' in refusal('mine', tmp_path)
 
 
+def test_advice_does_not_name_the_model_that_failed(tmp_path, monkeypatch):
+    put(tmp_path / 'mine', ['hparams.json'])
+    put(tmp_path / 'other')
+    monkeypatch.setenv('MODELS', str(tmp_path))
+    for name in ('mine', 'mine/', './mine'):
+        assert '; there are: other;' in refusal(name, tmp_path)
+    assert 'there are: other;' in model_files.remedy('mine', '$MODELS')
+
+
 @pytest.mark.parametrize('name', RELEASE)
 def test_each_missing_file_is_named(tmp_path, name):
     put(tmp_path / '124M', [other for other in RELEASE if other != name])
     message = refusal('124M', tmp_path)
-    assert f'lacks {name}; get it with' in message
+    hint = r'to use model.ckpt, write into .*: model_checkpoint_path: "model.ckpt"; or '
+    assert re.search(f'lacks {name}; ({hint if name == "checkpoint" else ""})get it with', message)
 
 
 def test_several_missing_files_are_named_together(tmp_path):
@@ -119,11 +129,50 @@ def test_names_are_read_as_tensorflow_writes_them(tmp_path):
     assert weights(folder) == os.path.join(folder, 'modèle "1"')
 
 
+@pytest.mark.parametrize(
+    'content',
+    [
+        'model_checkpoint_path:"model.ckpt"',
+        "model_checkpoint_path: 'model.ckpt'",
+        'last_preserved_timestamp: 1.5 model_checkpoint_path : "model.ckpt"',
+        '# model_checkpoint_path: "no"\n  model_checkpoint_path:\n"model.ckpt";\n',
+        'all_model_checkpoint_paths: "' + NAMING + ': a" ' + NAMING + ': "model.ckpt"',
+        r'model_checkpoint_path: "runs\\model.ckpt" all_model_checkpoint_paths: "\"#"',
+    ],
+)
+def test_a_checkpoint_file_may_be_written_by_hand_as_tensorflow_takes_it(tmp_path, content):
+    import tensorflow.compat.v1 as tf
+
+    folder = put(tmp_path / 'mine', checkpoint=content)
+    assert weights(find_model('mine', str(tmp_path))) == os.path.join(folder, 'model.ckpt')
+    named = tf.train.get_checkpoint_state(folder).model_checkpoint_path
+    assert re.split(r'[/\\]', named)[-1] == 'model.ckpt'
+
+
+def test_weights_that_are_there_are_named_with_what_to_write(tmp_path):
+    steps = [f'{kind}-{n}' for kind in ('model', 'optimizer') for n in (9, 10, 100, 1000)]
+    files = [f'{step}{ending}' for step in steps for ending in ('.index', '.data-00000-of-00001')]
+    state = 'model_checkpoint_path: "model-2000"'
+    folder = put(tmp_path / 'mine', RELEASE[:4] + files + ['model-3000.index'], state)
+    advice = (
+        f'; to use model-10 or model-100 or model-1000, write into {folder}/checkpoint: '
+        'model_checkpoint_path: "model-1000"'
+    )
+    missing = 'model-2000.index, model-2000.data-00000-of-00001'
+    assert refusal('mine', tmp_path) == f'{folder} lacks {missing}{advice}'
+    os.remove(f'{folder}/checkpoint')
+    assert refusal('mine', tmp_path) == f'{folder} lacks checkpoint{advice}'
+
+
 @pytest.mark.parametrize('content', ['', '<html>404</html>', 'model_checkpoint_path: ""'])
 def test_a_damaged_checkpoint_file_is_refused_with_what_would_help(tmp_path, content):
     put(tmp_path / '124M', checkpoint=content)
-    message = refusal('124M', tmp_path)
-    assert 'checkpoint names no checkpoint; get it with' in message
+    line = 'model_checkpoint_path: "model.ckpt"'
+    assert refusal('124M', tmp_path).split('; ')[:2] == [
+        f'{tmp_path}/124M/checkpoint names no checkpoint',
+        f'to use model.ckpt, write into {tmp_path}/124M/checkpoint: {line}',
+    ]
+    assert refusal('124M', tmp_path).split('; ')[2].startswith('or get it with: ')
 
 
 @pytest.mark.parametrize('name', ['C:', 'C:other', r'C:\other', r'\other', '/other', r'..\other'])
@@ -166,7 +215,9 @@ def test_a_tokenizer_that_is_not_the_models_is_refused(tmp_path, models_dir, rem
         message = 'has no <.endoftext.> to start texts with'
     else:
         ids['<new>'] = len(ids)
-        message = r'has 4097 tokens in encoder.json but n_vocab=4096 in hparams.json; there are'
+        message = (
+            r'has 4097 tokens in encoder.json but n_vocab=4096 in hparams.json; there is no other'
+        )
     (folder / 'encoder.json').write_text(json.dumps(ids), encoding='utf-8')
     with pytest.raises(ValueError, match=message):
         ModelFiles('mine', str(tmp_path), with_end=True)

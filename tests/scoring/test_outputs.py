@@ -72,6 +72,17 @@ def test_both_outputs_may_be_thrown_away():
     outputs.check_outputs(['/dev/null', '/dev/null'], ['-'])
 
 
+def test_two_runs_that_write_one_file_do_not_mix(tmp_path):
+    path = str(tmp_path / 'tokens.jsonl')
+    with outputs.TokenFile(path) as mine, outputs.TokenFile(path) as theirs:
+        for file in range(9):
+            for name, sink in ('mine', mine), ('theirs', theirs):
+                sink.write(Document(name, file, 'text', [1]), [{'id': 1}] * 99, None)
+                sink.file.flush()
+    lines = (tmp_path / 'tokens.jsonl').read_text('utf-8').splitlines()
+    assert len(lines) == 9 * 99 and all(line.startswith('{"document": "mine"') for line in lines)
+
+
 @settings(deadline=None)
 @given(st.text())
 def test_the_texts_of_tokens_are_the_document_and_their_bytes_its_bytes(text):

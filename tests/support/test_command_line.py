@@ -336,11 +336,12 @@ def test_streams_are_utf8_whatever_the_locale_says():
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='file names that are not UTF-8')
-def test_a_message_may_quote_a_file_name_that_is_not_utf8():
-    process = start('def f(name: str): raise ValueError(name)', b'\xff \xc3\xa9')
+def test_a_line_may_quote_a_file_name_that_is_not_utf8():
+    body = 'def f(name: str):\n  print(name)\n  raise ValueError(name)'
+    process = start(body, b'\xff \xc3\xa9')
     out, err = process.communicate()
-    assert (process.returncode, out) == (2, b'')
-    assert err.startswith(b'error: ') and err.count(b'\n') == 1
+    assert (process.returncode, out) == (2, b'\\udcff \xc3\xa9\n')
+    assert err == b'error: \\udcff \xc3\xa9\n'
 
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='closes a pipe as POSIX shells do')

@@ -287,7 +287,9 @@ def test_another_model_in_the_place_of_the_best_is_named(models):
         find_origin('run', str(models))
 
 
-@pytest.mark.parametrize('content', ['', '[1]', '{"steps": 1', 'null'])
+@pytest.mark.parametrize(
+    'content', ['', '[1]', '[]', '[["steps", 1]]', '{"steps": 1', 'null', '[' * 100_000, '\0' * 9]
+)
 def test_a_damaged_training_json_is_named(models, content):
     put_run(models / 'run', step=5)
     (models / 'run' / 'training.json').write_text(content, encoding='utf-8')
@@ -308,6 +310,48 @@ def test_settings_that_decide_the_course_of_a_run_cannot_change(models, name):
     assert str(caught.value) == (
         f'{models / "run"} was started with {name} 3, which cannot change to 4: choose another name'
     )
+
+
+def test_settings_that_are_lost_are_not_taken_for_the_same(models):
+    put_run(models / 'run', step=5)
+    (models / 'run' / 'training.json').write_text('{"steps": 10}', encoding='utf-8')
+    with pytest.raises(ValueError, match='training.json is damaged: it lacks start, data, batch_s'):
+        check_setup(find_origin('run', str(models)), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    'name, spellings, other',
+    [
+        ('start', ['demo', 'demo/', './demo', 'demo//'], 'demo2'),
+        ('vocabulary', ['a/b', 'a//b/', 'a/./b'], 'b'),
+        ('validation_data', ['v.txt', './v.txt', '{here}/v.txt', 'texts/../v.txt'], '{here}/w.txt'),
+        ('validation_data', ['-'], '{here}/-'),
+        ('data', [['t', 'u'], ['t/', './u'], ['{here}/t', '{here}/u/']], ['u', 't']),
+        ('data', [['t/*.txt'], ['{here}/t/*.txt'], ['./t//*.txt']], ['t/*.jsonl']),
+    ],
+)
+def test_a_run_goes_on_however_its_text_and_models_are_spelled(
+    models, monkeypatch, capsys, name, spellings, other
+):
+    def spelled(value):
+        return json.loads(json.dumps(value).replace('{here}', str(models)))
+
+    monkeypatch.chdir(models)
+    put_run(models / 'run', step=5, **{name: spellings[0]})
+    origin = find_origin('run', str(models))
+    for spelling in spellings:
+        check_setup(origin, SETTINGS | {name: spelled(spelling)})
+    assert capsys.readouterr() == ('', '')
+    with pytest.raises(ValueError, match=f'was started with {name} '):
+        check_setup(origin, SETTINGS | {name: spelled(other)})
+
+
+def test_encoded_text_may_move(models):
+    put_run(models / 'run', step=5, data=['here'], text='abc')
+    origin = find_origin('run', str(models))
+    check_setup(origin, SETTINGS | {'data': ['there'], 'text': 'abc'})
+    with pytest.raises(ValueError, match='was started with text abc'):
+        check_setup(origin, SETTINGS | {'data': ['here'], 'text': 'abd'})
 
 
 def test_other_settings_may_change_and_are_noted(models, capsys):

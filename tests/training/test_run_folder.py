@@ -323,7 +323,31 @@ def test_a_run_killed_while_the_best_changes_places_has_a_best(
 # Metrics
 
 
-@pytest.mark.parametrize('end', ['', '{"step": 5, "lo', '{', '\0\0\0', '5', '[]', '{}\n', '\udcff'])
+DAMAGED = [
+    '',
+    '{"step": 5, "lo',
+    '{',
+    '\0\0\0',
+    '5',
+    '[]',
+    'null',
+    '"step"',
+    '\udcff',
+    '[' * 100_000,
+]
+DAMAGED += [
+    '{}',
+    '{"step": "2"}',
+    '{"step": null}',
+    '{"step": 2.0}',
+    '{"step": [1]}',
+    '{"step": true}',
+]
+DAMAGED += [f'{{"step": 2, "validation": {n}}}' for n in ('"a"', 'null', '[1]', 'NaN', '1e999')]
+DAMAGED += ['{"step": 2, "loss": Infinity}', f'{{"step": 2, "validation": {"9" * 400}}}']
+
+
+@pytest.mark.parametrize('end', [*DAMAGED, *(f'{line}\n' for line in DAMAGED)])
 def test_records_after_the_checkpoint_are_dropped_and_half_a_line_too(folder, end):
     trained(folder, [1, 2])
     with open(folder / 'metrics.jsonl', 'a', encoding='utf-8', errors='surrogateescape') as file:
