@@ -9,7 +9,7 @@ from generation.text_stream import TextStream
 from hparams import read_hparams
 from loading.model_files import find_model, load_encoder
 from support import command_line
-from support.checks import check_whole
+from support.checks import check_switch, check_whole
 from support.files import expand
 from support.settings import (
     Settings,
@@ -36,6 +36,7 @@ def interact_model(
     models_dir: str = 'models',
     prompt: str = None,
     prompt_file: str = None,
+    keep_end: bool = False,
     stop_at_end: bool = False,
     dtype: str = 'float32',
     xla: bool = False,
@@ -58,6 +59,8 @@ def interact_model(
         models_dir: the folder of all models
         prompt: continue this text instead of asking
         prompt_file: continue the text of this file instead of asking
+        keep_end: take the end of a prompt that is too long: as many of its last tokens as leave
+            room for the length, or for half the context
         stop_at_end: end a sample where the model ends the text
         <dtype>
         xla: compile each step, which takes seconds at first; pays for many long samples at a time
@@ -66,6 +69,7 @@ def interact_model(
     check_whole('batch_size', batch_size, least=1)
     check_dtype(dtype)
     check_xla(xla)
+    check_switch('keep_end', keep_end)
     if prompt is not None and prompt_file is not None:
         raise ValueError('give --prompt or --prompt_file, not both')
     settings = Settings(
@@ -81,7 +85,7 @@ def interact_model(
     encoder = load_encoder(model_name, models_dir)
 
     def request_of(text):
-        return request(text, encoder, n_ctx, settings, any_length=length is None)
+        return request(text, encoder, n_ctx, settings, any_length=length is None, keep_end=keep_end)
 
     text = given_prompt(prompt, prompt_file)
     given = text if text is None else request_of(text)  # what is bad, before TensorFlow is loaded

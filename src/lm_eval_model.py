@@ -12,6 +12,7 @@ windows a long document is cut into, what is dropped of a prompt that is too lon
 
 import itertools
 import logging
+import threading
 
 from tqdm import tqdm
 
@@ -82,6 +83,7 @@ class TensorFlowGPT2(TemplateLM):
         self.encoder = load_encoder_with_end(self.model_name, self.models_dir)
         self.hparams = read_hparams(f'{self.folder}/hparams.json')
         self.scorer = self.engine = None
+        self.turn = threading.RLock()  # whose holder's scorer or engine is not closed by the other
 
     def _scorer(self):
         if self.scorer is None:
@@ -154,9 +156,9 @@ class TensorFlowGPT2(TemplateLM):
         requests = self._unfolded(requests)
         sizes = [len(prompt) + len(continuation) for _, prompt, continuation in requests]
         note_dropped(sum(size > self.max_length + 1 for size in sizes), len(sizes))
-        scored = self._scorer().score_continuations(tokens for _, *tokens in requests)
         answers = []
-        with progress_bar(len(requests), 'loglikelihood', disable_tqdm) as bar:
+        with self.turn, progress_bar(len(requests), 'loglikelihood', disable_tqdm) as bar:
+            scored = self._scorer().score_continuations(tokens for _, *tokens in requests)
             for (texts, _, _), scores in zip(requests, scored, strict=True):
                 answers.append((scores.total, scores.greedy))
                 if texts is not None:
@@ -228,7 +230,7 @@ class TensorFlowGPT2(TemplateLM):
         ]
         plans = [self._plan(run[0].args[1]) for run in runs]
         texts = []
-        with progress_bar(len(requests), 'generate_until', disable_tqdm) as bar:
+        with self.turn, progress_bar(len(requests), 'generate_until', disable_tqdm) as bar:
             for run, plan in zip(runs, plans, strict=True):
                 for batch in batches(run, self.batch_size):
                     prompts = [request.args[0] for request in batch]

@@ -299,13 +299,15 @@ def test_a_full_disk_is_one_line(call, fast_start, flags, tmp_path, monkeypatch)
     class FullDisk(sample_file.SampleFile):
         def __init__(self, *arguments):
             super().__init__(*arguments)
-            self.file = open('/dev/full', 'ab')
+            with open('/dev/full', 'ab') as full:
+                os.dup2(full.fileno(), self.file.fileno())
 
     monkeypatch.setattr('generate_unconditional_samples.SampleFile', FullDisk)
-    more = ('--nsamples', 2, '--length', 5, '--output', tmp_path / 'out.jsonl')
+    path = tmp_path / 'out.jsonl'
+    more = ('--nsamples', 2, '--length', 5, '--output', path)
     status, output, errors = call(sample_model, *flags, *more)
     assert (status, output) == (2, '')
-    assert errors == 'error: [Errno 28] No space left on device\n'
+    assert errors == f"error: [Errno 28] No space left on device: '{path}'\n"
 
 
 def test_without_a_download_the_default_run_says_how_to_get_one(call, no_tensorflow, models_dir):

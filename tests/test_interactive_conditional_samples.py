@@ -291,13 +291,20 @@ def test_a_prompt_that_does_not_fit_is_asked_for_again(call, parrot, flags, typi
     first, second, *rest = output.splitlines()
     assert first == (
         'a prompt of 65 tokens and 10 new ones exceed the context of 64 tokens: '
-        'at most 64 prompt tokens fit'
+        'at most 64 prompt tokens fit (--keep_end takes the end of a prompt)'
     )
     assert second == (
         'a prompt of 56 tokens and 10 new ones exceed the context of 64 tokens: '
-        'at most 9 new tokens fit'
+        'at most 9 new tokens fit (--keep_end takes the end of a prompt)'
     )
     assert rest[0] == header(1)
+
+
+def test_the_end_of_prompts_is_used_where_asked_for(call, parrot, flags, typing):
+    typing('x' * 65 + 'end', 'short')
+    status, output, errors = call(interact_model, *flags, '--length', 60, '--keep_end')
+    assert (status, errors) == (0, 'note: of 68 prompt tokens the last 5 are used\n')
+    assert output == f'{header(1)}\n0:xxend\n{RULE}\n{header(1)}\n1:short\n{RULE}\n\n'
 
 
 def test_what_is_typed_may_not_be_utf8(call, parrot, flags, typing):
@@ -337,6 +344,7 @@ def test_without_a_length_samples_take_half_the_context_or_the_room_left(
         (['--top_p', 1.5], 'top_p must be'),
         (['--seed', 'abc'], 'seed must be'),
         (['--seed', -1], 'seed must be'),
+        (['--keep_end=yes'], "keep_end must be True or False, not 'yes'"),
         (['--stop_at_end=1'], 'stop_at_end must be'),
         (['--xla=yes'], "xla must be True or False, not 'yes'"),
         (['--model_name', '../bytes'], "model name '../bytes' does not name a folder inside"),
@@ -367,6 +375,8 @@ def test_text_that_is_not_utf8_is_refused_with_its_source(
     path.write_bytes(b'caf\xe9')
     _, _, errors = call(interact_model, *flags, '--prompt_file', path)
     assert errors.startswith(f'error: {path} is not UTF-8 text: ') and errors.count('\n') == 1
+    _, _, errors = call(interact_model, *flags, '--prompt', 'caf\udce9')
+    assert errors.startswith('error: --prompt is not UTF-8 text: ') and errors.count('\n') == 1
     monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(path.open('rb'), encoding='utf-8'))
     _, _, errors = call(interact_model, *flags)
     assert errors.startswith('error: standard input is not UTF-8 text: ')

@@ -1,5 +1,6 @@
 """The harness on local tasks. Without lm-eval all but the first tests are skipped."""
 
+import concurrent.futures
 import contextlib
 import inspect
 import json
@@ -515,6 +516,21 @@ def test_one_worker_holds_weights_at_a_time(demo):
     assert demo.scorer is not None and demo.engine is None
     greedy(demo, 'The')
     assert demo.engine is not None and demo.scorer is None
+
+
+def test_threads_that_score_and_generate_wait_for_each_other(demo):
+    """Each closes what the other needs; see the test above."""
+
+    def score(_):
+        return demo.loglikelihood(requests_of(*PAIRS[:4]), disable_tqdm=True)
+
+    def generate(_):
+        return greedy(demo, 'The people', max_gen_toks=30)
+
+    alone = [score(0), generate(0)]
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        together = threads.map(lambda function: function(0), [score, generate])
+        assert list(together) == alone
 
 
 def test_the_bar_is_shown_to_terminals_and_only_if_wanted(module, monkeypatch):

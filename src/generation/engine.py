@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import functools
+import threading
 import time
 
 import numpy as np
@@ -35,6 +36,8 @@ CACHE_STEP = 128  # The cache grows by so many slots: attention reads all that i
 class Generator(SessionOwner):
     """Generates text with the model of a session; serves one request at a time.
 
+    Threads may share it: `generate` waits for its turn; a stream raises a ValueError if it is asked
+    for its next piece after another request has begun.
     Make it where the session's graph is the default one and not finalized.
     decoding: fast.Decoding or generation.plain.PlainDecoding.
     """
@@ -45,6 +48,7 @@ class Generator(SessionOwner):
         self.session, self.graph = session, session.graph
         self.hparams, self.encoder, self.dtype = hparams, encoder, dtype
         self.decoding = decoding
+        self.turn = threading.RLock()  # whose holder may change the cache
         self._build()
 
     @property
@@ -174,7 +178,16 @@ class Generator(SessionOwner):
             check_fits(len(prompt), settings.length, self.hparams.n_ctx)
         if settings.stop_at_end and self.encoder.end_of_text is None:
             raise ValueError('the vocabulary has no <|endoftext|> to stop at')
-        return self._stream(prompts, settings, first_sample, chunk_seconds)
+        return self._in_turn(self._stream(prompts, settings, first_sample, chunk_seconds))
+
+    def _in_turn(self, chunks):
+        """Yield the chunks of a stream, each made while no other thread changes the cache."""
+        while True:
+            with self.turn:
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
 
     def _stream(self, prompts, settings, first_sample, chunk_seconds):
         lengths = np.array([len(prompt) for prompt in prompts])
@@ -203,6 +216,8 @@ class Generator(SessionOwner):
         self._read(unread[:, :-1], dict(feed))
         unread, slot = unread[:, -1:], width - 1
         while step < settings.length and not finished.all():
+            if self.request is not request:
+                raise ValueError('another request has begun: an engine serves one at a time')
             after = slot + unread.shape[1]
             if after > capacity:
                 capacity = self._capacity(after, slots)
@@ -214,8 +229,6 @@ class Generator(SessionOwner):
             new = self._run(decode, feed, len(prompts))
             seconds = (time.perf_counter() - start) / new.shape[1]
             yield new
-            if self.request is not request:
-                raise ValueError('another request has begun: an engine serves one at a time')
             if end_token is not None:
                 finished |= (new == end_token).any(axis=1)
             mark(seen, new)
@@ -265,12 +278,13 @@ class Generator(SessionOwner):
         """
         rows = [[] for _ in prompts]
         end_token = self.encoder.end_of_text if settings.stop_at_end else None
-        for chunk in self.stream(prompts, settings, first_sample, chunk_seconds=1):
-            pieces = [before_end(tokens, end_token) for tokens in chunk.tolist()]
-            for row, piece in zip(rows, pieces, strict=True):
-                row += piece
-            if progress:
-                progress(sum(map(len, pieces)))
+        with self.turn:
+            for chunk in self.stream(prompts, settings, first_sample, chunk_seconds=1):
+                pieces = [before_end(tokens, end_token) for tokens in chunk.tolist()]
+                for row, piece in zip(rows, pieces, strict=True):
+                    row += piece
+                if progress:
+                    progress(sum(map(len, pieces)))
         return rows
 
 

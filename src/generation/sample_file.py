@@ -7,7 +7,7 @@ A record: {"sample": number from 1, "text", "tokens", "ended": whether the model
 import json
 import os
 
-from support.files import FAR, HELD, lock
+from support.files import FAR, HELD, lock, open_named
 from support.settings import DEFAULTS
 
 BEGINNING = b'{"sample": %d, "text": "'  # of the record in each line, as json.dumps writes it
@@ -26,8 +26,9 @@ class SampleFile:
     origin: dict that says what makes the samples: "model", "weights" and "dtype".
     settings: dict with the seed.
     written, tokens: how many samples the file holds, and how many tokens they have together.
-    A last line that was cut off by a crash is dropped. Raises ValueError, and leaves the file as
-    it is, if it holds something else or samples made otherwise, or another process writes to it.
+    A last line that was cut off by a crash is dropped, and so are NUL bytes behind the last line,
+    which a power failure leaves. Raises ValueError, and leaves the file as it is, if it holds
+    something else or samples made otherwise, or another process writes to it.
     """
 
     def __init__(self, path, origin, settings):
@@ -35,7 +36,7 @@ class SampleFile:
         self.settings = {name: value for name, value in settings.items() if name != 'seed'}
         self.written = self.tokens = complete = 0
         refuse_devices(path)
-        self.file = open(path, 'ab')
+        self.file = open_named(path, 'ab')
         try:
             hold(self.file)
             for record, end in complete_records(path):
@@ -70,7 +71,9 @@ class SampleFile:
             **self.origin,
             'settings': self.settings,
         }
-        self.file.write(json.dumps(record, ensure_ascii=False).encode('utf-8') + b'\n')
+        line = json.dumps(record, ensure_ascii=False) + '\n'
+        # A model's folder may have a name that is not UTF-8: then JSON has an escape for it.
+        self.file.write(line.encode('utf-8', errors='backslashreplace'))
         self.file.flush()
         self.written += 1
         self.tokens += len(tokens)
@@ -88,7 +91,8 @@ class SampleFile:
 def complete_records(path):
     """Yield each record of a file, with the offset after it; none if the file is not there.
 
-    Raises ValueError if the file holds anything but records, save a last one that was cut off.
+    Raises ValueError if the file holds anything but records, save a last one that was cut off and
+    NUL bytes in the place of what a power failure kept from the disk.
     """
     if not os.path.exists(path):
         return
@@ -97,7 +101,8 @@ def complete_records(path):
     with open(path, 'rb') as f:
         for number, line in enumerate(f, start=1):
             beginning = BEGINNING % number
-            if not line.endswith(b'\n') and beginning.startswith(line[: len(beginning)]):
+            on_disk = line.rstrip(b'\0')
+            if not line.endswith(b'\n') and beginning.startswith(on_disk[: len(beginning)]):
                 return
             try:
                 record = json.loads(line)

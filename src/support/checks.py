@@ -1,4 +1,4 @@
-"""What a number that a user gives must be, and the message that says so."""
+"""What a number or a switch that a user gives must be, and the message that says so."""
 
 import math
 import numbers
@@ -30,3 +30,9 @@ def check_whole(name, value, least, below=math.inf, remark=None):
         raise ValueError(
             f'{name} must be a whole number of at least {least}{limit}{remark}, not {value!r}'
         )
+
+
+def check_switch(name, value):
+    """Raise ValueError unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f'{name} must be True or False, not {value!r}')

@@ -12,7 +12,7 @@ import re
 import secrets
 import textwrap
 
-from support.checks import check_whole, is_number
+from support.checks import check_switch, check_whole, is_number
 
 LARGEST = 1e30  # of any number: far beyond any use, and safely a float32
 
@@ -23,7 +23,10 @@ def whole_number(name, value):
 
 def from_0(name, value):
     if not is_number(value) or not 0 <= value <= LARGEST:
-        raise ValueError(f'{name} must be a number from 0 to {LARGEST:g}, not {value!r}')
+        raise ValueError(
+            f'{name} must be a number from 0 (always the most likely token) to {LARGEST:g} '
+            f'(1 changes nothing), not {value!r}'
+        )
 
 
 def positive(name, value):
@@ -42,7 +45,8 @@ def from_0_to_1(name, value):
 def above_0_to_1(name, value):
     if not is_number(value) or not 0 < value <= 1:
         raise ValueError(
-            f'{name} must be above 0 and at most 1 (1 truncates nothing), not {value!r}'
+            f'{name} must be above 0 and at most 1, not {value!r} (1 truncates nothing: pass it '
+            'where other code passes 0 for that)'
         )
 
 
@@ -107,8 +111,7 @@ class Settings:
         check_whole('seed', self.seed, least=0, below=2**63)
         for name, field in SAMPLING.items():
             field.metadata['check'](name, getattr(self, name))
-        if not isinstance(self.stop_at_end, bool):
-            raise ValueError(f'stop_at_end must be True or False, not {self.stop_at_end!r}')
+        check_switch('stop_at_end', self.stop_at_end)
 
     def sampling(self):
         """The sampling parameters as a dict."""
@@ -172,8 +175,8 @@ with_sampling_help(Settings)
 
 def check_xla(xla):
     """Raise ValueError unless it says whether to compile, or leaves that open."""
-    if xla is not None and not isinstance(xla, bool):
-        raise ValueError(f'xla must be True or False, not {xla!r}')
+    if xla is not None:
+        check_switch('xla', xla)
 
 
 def check_fits(n_prompt, length, n_ctx):

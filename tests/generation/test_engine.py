@@ -1,4 +1,6 @@
 import collections
+import concurrent.futures
+import time
 
 import numpy as np
 import pytest
@@ -275,6 +277,53 @@ def test_two_streams_at_a_time_are_refused(engine):
     engine.generate(PROMPTS, Settings(length=2))
     with pytest.raises(ValueError, match='one at a time'):
         next(first)
+
+
+REQUESTS = [
+    (PROMPTS, Settings(length=9, seed=5)),
+    ([[5] * 30], Settings(length=12, top_k=3, seed=1)),
+]
+
+
+@pytest.fixture
+def slow_runs(engine, monkeypatch):
+    """Let other threads run before each run of the engine's session."""
+    run = engine.session.run
+
+    def slowly(*arguments):
+        time.sleep(0.001)
+        return run(*arguments)
+
+    monkeypatch.setattr(engine.session, 'run', slowly)
+
+
+def test_threads_that_share_an_engine_get_what_each_gets_alone(engine, slow_runs):
+    alone = [engine.generate(*request) for request in REQUESTS]
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        together = threads.map(lambda request: engine.generate(*request), REQUESTS * 3)
+        assert list(together) == alone * 3
+
+
+def test_of_streams_from_two_threads_each_is_whole_or_refused(engine, slow_runs):
+    def streamed(request):
+        try:
+            chunks = engine.stream(*request, chunk_seconds=0)
+            return np.concatenate(list(chunks), axis=1).tolist()
+        except ValueError as error:
+            return str(error)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        texts = list(threads.map(streamed, REQUESTS * 3))
+    alone = [engine.generate(*request) for request in REQUESTS]
+    for text, whole in zip(texts, alone * 3, strict=True):
+        assert text == whole or 'one at a time' in text
+
+
+def test_a_stream_that_has_given_all_its_tokens_is_whole_whatever_begins_then(engine):
+    stream = engine.stream(PROMPTS, Settings(length=1))
+    next(stream)
+    engine.generate(PROMPTS, Settings(length=2))
+    assert list(stream) == []
 
 
 @pytest.mark.parametrize('prompts', [[], [[50257]], [[-1, 5]]])

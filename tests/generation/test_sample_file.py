@@ -51,14 +51,25 @@ def test_a_record_is_there_as_soon_as_it_is_written(tmp_path):
         assert sink.tokens == 7
 
 
-def test_a_file_cut_off_anywhere_is_continued_to_the_same_bytes(tmp_path):
+@pytest.mark.parametrize('lost', [b'', b'\0', b'\0' * 5000], ids=['', 'one NUL', 'many'])
+def test_a_file_cut_off_anywhere_is_continued_to_the_same_bytes(tmp_path, lost):
+    """A power failure may leave NULs where data did not reach the disk, but the size did."""
     path = tmp_path / 'out.jsonl'
     complete = write_all(path)
     for size in range(len(complete) + 1):
-        path.write_bytes(complete[:size])
+        path.write_bytes(complete[:size] + lost)
         with open_file(path) as sink:
             assert sink.written == complete[:size].count(b'\n')
         assert write_all(path) == complete
+
+
+def test_a_model_may_have_a_name_that_is_not_utf8(tmp_path):
+    path, name = tmp_path / 'out.jsonl', os.fsdecode(b'caf\xe9')
+    with open_file(path, model=name) as sink:
+        sink.write(*SAMPLES[0])
+    assert json.loads(path.read_text('utf-8'))['model'] == name
+    with open_file(path, model=name) as sink:
+        assert sink.written == 1
 
 
 def test_the_seed_of_a_file_is_that_of_its_samples(tmp_path):
@@ -120,6 +131,9 @@ RECORD = b'{"sample": 1, "text": "", "tokens": [], "ended": true, "seed": 7, "mo
         b'{"sample": 2, "text": "',  # cut off, but not of the first line
         b'[' * 100_000,
         RECORD + b'"settings": {"len',  # cut off, but not at the end of the file
+        b'\0' * 100 + b'data',
+        b'data' + b'\0' * 100,
+        b'\0' * 100 + b'\n',
     ],
 )
 def test_a_file_that_holds_something_else_is_left_as_it_is(tmp_path, content):

@@ -294,6 +294,16 @@ def test_two_batches_run_at_a_time(demo, monkeypatch):
         assert (one.logprobs == other.logprobs).all()
 
 
+def test_threads_that_share_a_scorer_get_what_each_gets_alone(demo):
+    documents = [random_tokens(90, seed) for seed in range(6)]
+    alone = [demo.score_document(document).logprobs for document in documents]
+    with concurrent.futures.ThreadPoolExecutor(3) as threads:
+        for scores, expected in zip(
+            threads.map(demo.score_document, documents), alone, strict=True
+        ):
+            np.testing.assert_array_equal(scores.logprobs, expected)
+
+
 def test_results_come_in_order_and_little_is_begun_ahead():
     begun = []
 

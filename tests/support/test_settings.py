@@ -107,6 +107,15 @@ def test_what_cannot_be_meant_is_refused_with_its_name_and_value(name, values):
         assert repr(value) in str(caught.value)
 
 
+@pytest.mark.parametrize('name', ['top_p', 'typical_p'])
+def test_a_zero_that_meant_no_truncation_is_refused_with_what_to_pass(name):
+    for zero in (0, 0.0):
+        with pytest.raises(
+            ValueError, match=rf'{name} must be .*\(1 truncates nothing: pass it wh'
+        ):
+            Settings(**{'length': 5, name: zero})
+
+
 def test_a_prompt_and_its_continuation_may_exceed_the_context_by_the_last_token():
     check_fits(n_prompt=1, length=1024, n_ctx=1024)
     check_fits(n_prompt=1024, length=1, n_ctx=1024)
