@@ -24,10 +24,10 @@ from fast.session import session_config
 OPERATIONS = '_FusedMatMul', '_MklFusedBatchMatMulV2', '_MklLayerNorm'
 
 
-def linear(x, w, b, *more):
+def linear(x, w, b, activation=None):
     """x w + b for rows x [N, k], a matrix w [k, m] and a bias [m], all float32: [N, m].
 
-    more: what follows in the kernel, such as 'GeluApproximate'.
+    activation: the kernel's name of what follows in it, such as 'GeluApproximate'.
     """
     return op_def_library.apply_op(
         '_FusedMatMul',
@@ -35,7 +35,7 @@ def linear(x, w, b, *more):
         a=x,
         b=w,
         args=[b],
-        fused_ops=['BiasAdd', *more],
+        fused_ops=['BiasAdd', *filter(None, [activation])],
         transpose_a=False,
         transpose_b=False,
         epsilon=0.0,

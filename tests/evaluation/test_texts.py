@@ -71,7 +71,7 @@ def held_out(tmp_path):
 
 
 def test_the_demo_model_scores_held_out_text_as_training_did(held_out):
-    """DEVELOPERS.md has what src/train.py printed: 5.8428 nats a token, 3.0991 bits a byte."""
+    """src/training/README.md has what train.py printed: 5.8428 nats a token, 3.0991 bits a byte."""
     tokens, n_bytes = held_out
     nats = nats_of_windows(tokens)
     assert nats == pytest.approx(5.8428, abs=6e-5)

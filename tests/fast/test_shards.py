@@ -96,11 +96,11 @@ def test_sessions_have_threads_of_their_own():
 import os, sys
 sys.path.insert(0, sys.argv[1])
 import model
-from fast import session as tf_session
+from fast.session import session_config
 import tensorflow.compat.v1 as tf
 
 for intra_op_threads in (1, 7, 1):
-    config = tf_session.session_config(n_shards=2)
+    config = session_config(n_shards=2)
     config.intra_op_parallelism_threads = intra_op_threads
     before = len(os.listdir('/proc/self/task'))
     with tf.Graph().as_default(), tf.Session(config=config) as session:

@@ -41,6 +41,17 @@ def test_the_text_is_that_of_plain_steps(engine, knobs):
     assert len(set(map(tuple, plain))) == 3
 
 
+def test_the_text_is_that_of_the_readable_core(models_dir, demo_engine):
+    settings = Settings(length=20, seed=5, top_k=40)
+    with Engine('demo', str(models_dir), encoder=demo_engine.encoder, fast=False) as plain:
+        expected = plain.generate(PROMPTS[1:], settings)
+    demo_engine.compiled = True
+    try:
+        assert demo_engine.generate(PROMPTS[1:], settings) == expected
+    finally:
+        demo_engine.compiled = False
+
+
 def test_so_it_is_when_the_cache_grows(demo_engine):
     """Over two sizes of the cache, each compiled for itself."""
     settings = Settings(length=CACHE_STEP + 30, seed=1)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.memory import peak_memory
-from training import windows as token_windows
+from training import windows as batches
 
 property_test = settings(max_examples=100, deadline=None, database=None)
 
@@ -22,7 +22,7 @@ def save(path, tokens, dtype='uint16'):
 
 def test_tokens_are_mapped_not_read(tmp_path):
     path = save(tmp_path / 'a.npy', range(1000))
-    tokens = token_windows.open_tokens(path, n_vocab=1000)
+    tokens = batches.open_tokens(path, n_vocab=1000)
     assert isinstance(tokens, np.memmap) and not tokens.flags.writeable
     assert tokens.tolist() == list(range(1000))
 
@@ -49,14 +49,14 @@ def test_what_is_not_a_file_of_tokens_is_refused(tmp_path, data, message):
     elif data is not None:
         np.save(path, data)
     with pytest.raises(ValueError, match=message):
-        token_windows.open_tokens(path)
+        batches.open_tokens(path)
 
 
 def test_archives_and_folders_are_refused(tmp_path):
     np.savez(tmp_path / 'a.npz', np.zeros(3, 'uint16'))
     for path in (tmp_path / 'a.npz', tmp_path):
         with pytest.raises(ValueError, match='cannot read tokens from'):
-            token_windows.open_tokens(path)
+            batches.open_tokens(path)
 
 
 def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path):
@@ -64,7 +64,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path):
     for size in range(len(whole)):
         (tmp_path / 'b.npy').write_bytes(whole[:size])
         with pytest.raises(ValueError, match=r'b\.npy'):
-            token_windows.open_tokens(tmp_path / 'b.npy')
+            batches.open_tokens(tmp_path / 'b.npy')
 
 
 @property_test
@@ -79,20 +79,20 @@ def test_a_damaged_header_is_refused_or_harmless(data):
         path = pathlib.Path(folder, 'a.npy')
         path.write_bytes(damaged)
         try:
-            assert token_windows.open_tokens(path).ndim == 1
+            assert batches.open_tokens(path).ndim == 1
         except ValueError as error:
             assert 'a.npy' in str(error)
 
 
 def test_tokens_outside_the_vocabulary_are_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(token_windows, 'BLOCK', 10)
+    monkeypatch.setattr(batches, 'BLOCK', 10)
     for place in (0, 9, 10, 24):
         tokens = np.arange(25)
         tokens[place] = 300
         path = save(tmp_path / 'a.npy', tokens)
-        token_windows.open_tokens(path, n_vocab=301)
+        batches.open_tokens(path, n_vocab=301)
         with pytest.raises(ValueError, match='holds token 300; the vocabulary has 300'):
-            token_windows.open_tokens(path, n_vocab=300)
+            batches.open_tokens(path, n_vocab=300)
 
 
 # Windows
@@ -104,7 +104,7 @@ SIZES = st.tuples(st.integers(1, 12), st.integers(1, 60)).map(lambda s: (s[0], s
 @given(SIZES, st.integers(0, 2**63 - 1), st.integers(0, 5))
 def test_an_epoch_visits_each_window_of_a_cut_once_and_every_token(sizes, seed, epoch):
     window, n_tokens = sizes
-    windows = token_windows.Windows(np.arange(n_tokens), window, seed)
+    windows = batches.Windows(np.arange(n_tokens), window, seed)
     rows = windows.rows(epoch * windows.per_epoch, windows.per_epoch)
     assert rows.shape == (windows.per_epoch, window + 1) and rows.dtype == np.int32
     assert ((rows[:, 1:] - rows[:, :-1]) % n_tokens == 1).all()  # along the ring
@@ -124,9 +124,9 @@ def test_an_epoch_visits_each_window_of_a_cut_once_and_every_token(sizes, seed, 
 def test_rows_depend_on_their_number_only(sizes, first, n, before):
     window, n_tokens = sizes
     tokens = np.arange(n_tokens)
-    one_by_one = token_windows.Windows(tokens, window, seed=1)
+    one_by_one = batches.Windows(tokens, window, seed=1)
     expected = [one_by_one.rows(number, 1)[0].tolist() for number in range(first, first + n)]
-    resumed = token_windows.Windows(tokens, window, seed=1)
+    resumed = batches.Windows(tokens, window, seed=1)
     resumed.rows(before, 3)
     assert resumed.rows(first, n).tolist() == expected
 
@@ -135,7 +135,7 @@ def test_epochs_and_seeds_cut_elsewhere_and_in_another_order():
     tokens = np.arange(10007)
     starts = {}
     for seed in (0, 1):
-        windows = token_windows.Windows(tokens, 10, seed)
+        windows = batches.Windows(tokens, 10, seed)
         for epoch in range(3):
             rows = windows.rows(epoch * windows.per_epoch, windows.per_epoch)
             starts[seed, epoch] = rows[:, 0]
@@ -148,33 +148,33 @@ def test_epochs_and_seeds_cut_elsewhere_and_in_another_order():
 
 
 def test_windows_and_noise_of_a_seed_stay_the_same_for_ever():
-    windows = token_windows.Windows(np.arange(10), 4, seed=7)
+    windows = batches.Windows(np.arange(10), 4, seed=7)
     assert windows.rows(0, 6)[:, 0].tolist() == [2, 8, 4, 1, 7, 3]
     assert windows.rows(3 * 10**12, 3)[:, 0].tolist() == [8, 4, 0]
-    noise = token_windows.noisy(np.zeros([1, 8], np.int32), 0.5, 50000, seed=7, first=3)
+    noise = batches.noisy(np.zeros([1, 8], np.int32), 0.5, 50000, seed=7, first=3)
     assert noise.tolist() == [[10566, 0, 10108, 0, 0, 0, 32350, 11297]]
 
 
 def test_too_few_tokens_for_a_window_are_refused():
     message = '8 tokens are too few: a window of 8 takes 9; give more text, or --window 7 or less'
     with pytest.raises(ValueError, match=message):
-        token_windows.Windows(np.arange(8), 8)
-    token_windows.Windows(np.arange(9), 8)
+        batches.Windows(np.arange(8), 8)
+    batches.Windows(np.arange(9), 8)
     with pytest.raises(ValueError, match='window must be a whole number of at least 1'):
-        token_windows.Windows(np.arange(8), 0)
+        batches.Windows(np.arange(8), 0)
 
 
 def test_windows_do_not_read_the_file_into_memory(tmp_path):
     path = save(tmp_path / 'a.npy', np.arange(2**22) % 50000)
-    tokens = token_windows.open_tokens(path)
+    tokens = batches.open_tokens(path)
 
     def read():
-        windows = token_windows.Windows(tokens, 1024)
+        windows = batches.Windows(tokens, 1024)
         return [windows.rows(first, 8) for first in range(0, 8000, 2000)]
 
     assert peak_memory(read) < 2**21 < path.stat().st_size
-    assert peak_memory(lambda: deque(token_windows.sequential(tokens, 1024, 16), maxlen=0)) < 2**21
-    assert peak_memory(lambda: token_windows.open_tokens(path, n_vocab=50000)) < 2**19
+    assert peak_memory(lambda: deque(batches.sequential(tokens, 1024, 16), maxlen=0)) < 2**21
+    assert peak_memory(lambda: batches.open_tokens(path, n_vocab=50000)) < 2**19
 
 
 # Validation
@@ -185,7 +185,7 @@ def test_windows_do_not_read_the_file_into_memory(tmp_path):
 def test_each_token_but_the_first_is_scored_once_after_the_one_before(n, window, batch_size):
     tokens = np.random.RandomState(n).randint(50000, size=n).astype('uint16')
     inputs, targets = [], []
-    for rows, weights in token_windows.sequential(tokens, window, batch_size):
+    for rows, weights in batches.sequential(tokens, window, batch_size):
         assert (rows.shape, rows.dtype) == ((batch_size, window + 1), np.int32)
         assert (weights.shape, weights.dtype) == ((batch_size, window), np.float32)
         assert set(weights.ravel()) <= {0, 1} and weights.any()
@@ -197,8 +197,8 @@ def test_each_token_but_the_first_is_scored_once_after_the_one_before(n, window,
 
 
 def test_the_drawing_of_sequential_is_what_it_does():
-    batches = [(r.tolist(), w.tolist()) for r, w in token_windows.sequential(np.arange(9), 3, 2)]
-    assert batches == [
+    drawn = [(r.tolist(), w.tolist()) for r, w in batches.sequential(np.arange(9), 3, 2)]
+    assert drawn == [
         ([[0, 1, 2, 3], [3, 4, 5, 6]], [[1, 1, 1], [1, 1, 1]]),
         ([[6, 7, 8, 0], [0, 0, 0, 0]], [[1, 1, 0], [0, 0, 0]]),
     ]
@@ -206,7 +206,7 @@ def test_the_drawing_of_sequential_is_what_it_does():
 
 def test_a_single_token_cannot_be_scored():
     with pytest.raises(ValueError, match='1 tokens are too few to score'):
-        token_windows.sequential(np.arange(1), 3, 2)
+        batches.sequential(np.arange(1), 3, 2)
 
 
 # Noise
@@ -214,29 +214,27 @@ def test_a_single_token_cannot_be_scored():
 
 def test_noise_replaces_the_share_that_was_asked_for_by_any_token():
     rows = np.zeros([100, 1000], np.int32)
-    noisy = token_windows.noisy(rows, 0.3, 50, seed=0, first=0)
+    noisy = batches.noisy(rows, 0.3, 50, seed=0, first=0)
     assert not rows.any() and noisy.dtype == np.int32
     counts = np.bincount(noisy.ravel(), minlength=50)
     assert len(counts) == 50
     assert counts[1:].sum() == pytest.approx(100000 * 0.3 * 49 / 50, rel=0.03)
     assert counts[1:] == pytest.approx(np.full(49, 600), rel=0.25)
-    assert (token_windows.noisy(rows, 0, 50, seed=0, first=0) == rows).all()
-    assert (token_windows.noisy(rows + 7, 1, 2, seed=0, first=0) < 2).all()
+    assert (batches.noisy(rows, 0, 50, seed=0, first=0) == rows).all()
+    assert (batches.noisy(rows + 7, 1, 2, seed=0, first=0) < 2).all()
 
 
 def test_noise_depends_on_seed_and_row_number_only():
     rows = np.arange(600, dtype=np.int32).reshape(6, 100)
-    whole = token_windows.noisy(rows, 0.5, 1000, seed=3, first=40)
-    parts = [
-        token_windows.noisy(rows[i : i + 1], 0.5, 1000, seed=3, first=40 + i) for i in range(6)
-    ]
+    whole = batches.noisy(rows, 0.5, 1000, seed=3, first=40)
+    parts = [batches.noisy(rows[i : i + 1], 0.5, 1000, seed=3, first=40 + i) for i in range(6)]
     assert (whole == np.concatenate(parts)).all()
     changed = whole != rows
     assert len({tuple(row) for row in changed}) == 6
-    assert (token_windows.noisy(rows, 0.5, 1000, seed=4, first=40) != whole).any()
+    assert (batches.noisy(rows, 0.5, 1000, seed=4, first=40) != whole).any()
 
 
 @pytest.mark.parametrize('probability', [-0.1, 1.1, float('nan'), '0.1', None, True])
 def test_a_probability_is_from_0_to_1(probability):
     with pytest.raises(ValueError, match='probability of noise must be from 0 to 1'):
-        token_windows.noisy(np.zeros([1, 2], np.int32), probability, 50, seed=0, first=0)
+        batches.noisy(np.zeros([1, 2], np.int32), probability, 50, seed=0, first=0)
