@@ -138,6 +138,7 @@ def test_words_are_those_of_the_encoder_at_every_80th_code_point():
     assert words_of_trainer(text) == SPLIT.findall(text)
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from(" \n\r\t\u3000\x85a1.'s日")))
 def test_words_are_those_of_the_encoder_where_whitespace_ends_a_line(text):
     assert words_of_trainer(text) == SPLIT.findall(text)
@@ -211,6 +212,7 @@ def test_ids_equal_hugging_face_tokenizers(trained):
         assert enc.encode(text) == peer.encode(text).ids
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_comes_back(trained, text):
     enc = load(trained)
