@@ -65,7 +65,8 @@ def score(
     check_dtype(dtype)
     files = find_files(sources)
     separator = None if separator is None else Separator(separator)
-    check_outputs([path for path in (tokens, html) if path is not None], files)
+    outputs = [path for path in (tokens, html) if path is not None]
+    check_outputs(outputs, files)
     models_dir = expand(models_dir)
     n_ctx = read_hparams(f'{find_model(model_name, models_dir)}/hparams.json').n_ctx
     context = n_ctx if context is None else context
@@ -101,7 +102,8 @@ def score(
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         lost = print_all(report(scored, sinks, encoder, files, width), go_on=bool(sinks))
     if lost:
-        raise lost
+        with command_line.keeping(f'{" and ".join(outputs)} written all the same'):
+            raise lost
 
 
 def print_all(lines, go_on):
