@@ -1,8 +1,10 @@
 import inspect
+import itertools
 import json
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ import pytest
 
 from encoder import get_encoder
 from generate_unconditional_samples import sample_model
+from helpers.kills import end_again_and_again
 from helpers.paths import ROOT
 from support.settings import SAMPLING
 
@@ -180,6 +183,49 @@ def test_a_killed_run_is_continued_to_the_file_of_an_uninterrupted_one(
     assert killed.read_bytes() == whole.read_bytes()
     assert whole.read_bytes().startswith(before)
     assert len(records_of(whole)) == 400
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == 'win32', reason='kills as POSIX does')
+def test_a_run_that_is_ended_again_and_again_writes_what_one_that_was_not_does(
+    call, fast_start, flags, tmp_path
+):
+    """At any moment, with another batch size each time: no whole line is ever lost."""
+    common = (*flags, '--seed', 3, '--nsamples', 20_000, '--output')
+    path, whole = tmp_path / 'tried.jsonl', tmp_path / 'whole.jsonl'
+    batch_sizes = itertools.count(5)
+    contents = [b'']
+
+    def lines():
+        content = path.read_bytes() if path.exists() else b''
+        return content[: content.rfind(b'\n') + 1]
+
+    def check(number, errors):
+        assert lines().startswith(contents[-1])
+        contents.append(lines())
+        if number != signal.SIGKILL and errors:
+            assert errors.startswith(f'stopped by {number.name}')
+
+    end_again_and_again(
+        start=lambda: start(*common, path, '--batch_size', next(batch_sizes), encoding='utf-8'),
+        progress=lambda: len(lines()),
+        check=check,
+    )
+    n = contents[-1].count(b'\n')
+    assert len(set(contents)) > 3
+    common = (
+        *flags,
+        '--seed',
+        3,
+        '--nsamples',
+        min(n + 50, 20_000),
+        '--batch_size',
+        80,
+        '--output',
+    )
+    assert call(sample_model, *common, path) == (0, '', '')
+    assert call(sample_model, *common, whole) == (0, '', '')
+    assert path.read_bytes() == whole.read_bytes()
 
 
 def test_a_run_without_a_seed_goes_on_with_that_of_the_file(call, fast_start, flags, tmp_path):

@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
 import encode_corpus
 from generate_unconditional_samples import sample_model
+from helpers.kills import end_again_and_again
 from helpers.numpy_gpt2 import load_weights, logits, softmax
 from loading.model_files import weights
 from support import command_line
@@ -351,27 +351,40 @@ def test_output_that_goes_away_saves_the_step_it_is_at(call, whole, models, monk
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == 'win32', reason='kills as POSIX does')
-def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(call, models, text):
-    """At any moment, from the command line."""
-    flags = (text, '--models_dir', models, *WHOLE, '--steps', 400)
+def test_a_run_that_is_ended_again_and_again_ends_as_one_that_was_not(call, models, text):
+    """At any moment, from the command line: what was saved is never lost."""
+    steps = 500
+    flags = (text, '--models_dir', models, *WHOLE, '--steps', steps)
     assert call(train, 'patient', *flags)[0] == 0
-    folder = models / 'tried'
+    folder, expected = models / 'tried', models / 'patient'
     script = os.path.join(os.path.dirname(sys.modules['train'].__file__), 'train.py')
     command = [sys.executable, script, 'tried', *map(str, flags)]
-    moments = random.Random(1)
-    for _ in range(5):
-        before = last_step_noted(folder)
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while last_step_noted(folder) <= before:
-            assert process.poll() is None
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0, 0.5))
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
-    assert 0 < step_in_use(folder) < 400
+    streams = dict(stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding='utf-8')
+    saved = [0]
+
+    def check(number, errors):
+        if not (folder / 'checkpoint').exists():
+            return
+        saved.append(step_in_use(folder))
+        assert saved[-2] <= saved[-1] <= steps
+        load_weights(weights(folder))
+        load_weights(folder / f'optimizer-{saved[-1]}')
+        if f'{folder} keeps step' in errors:
+            assert f'{folder} keeps step {saved[-1]}: ' in errors and number != signal.SIGKILL
+
+    end_again_and_again(
+        start=lambda: subprocess.Popen(command, **streams),
+        progress=lambda: last_step_noted(folder),
+        check=check,
+    )
+    assert len(set(saved)) > 3
     assert call(train, 'tried', *flags)[0] == 0
-    assert metrics_of(folder) == metrics_of(models / 'patient')
-    assert files_of(folder) == files_of(models / 'patient')
+    assert metrics_of(folder) == metrics_of(expected)
+    left = [name for name in files_of(folder) if 'unfinished-' not in name]  # for a minute
+    assert left == files_of(expected)
+    for name in (f'model-{steps}', f'optimizer-{steps}'):
+        ours, theirs = load_weights(folder / name), load_weights(expected / name)
+        assert ours.keys() == theirs.keys() and all((ours[k] == theirs[k]).all() for k in ours)
 
 
 def last_step_noted(folder):
