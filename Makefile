@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 help:
 	@echo 'make sample      sample from the bundled model'
 	@echo 'make test        run the tests (fast and offline)'
-	@echo 'make test-slow   run those at full size'
+	@echo 'make test-slow   run those at full size; loops of kills, of lying servers, of full disks'
 	@echo 'make test-peers  compare with PyTorch, transformers and tokenizers'
 	@echo 'make lint        check style'
 	@echo 'make bench       measure decoding against other engines, and what the dtypes cost (5 minutes)'

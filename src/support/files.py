@@ -23,7 +23,7 @@ UNFINISHED = 'unfinished-'  # begins the names of what is not complete yet
 HELD = (BlockingIOError, PermissionError)  # what `lock` raises if another process has the file
 FAR = 2**31 - 2  # a byte that nobody reads
 FULL = (errno.ENOSPC, errno.EDQUOT)  # the disk, or what a user may have of it
-ABANDONED_SECONDS = 60  # a writer has locked its file long before
+ABANDONED_SECONDS = 24 * 3600  # where other hosts' locks are not seen, their files change by then
 UNSHOWN = re.compile('[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
 LOCKLESS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # what some cluster file systems answer
 
@@ -55,7 +55,7 @@ def replacing(path, binary=False):
     It has a name of its own until then, so two processes can do this at once: the last one's file
     stays. A link stays, and what it leads to is replaced. What is no file (/dev/null, a pipe) is
     written to as it is. Raises IsADirectoryError for a folder (PermissionError on Windows), at
-    once. A process that is killed leaves unfinished-NAME-..., which the next one removes.
+    once. A process that is killed leaves unfinished-NAME-..., which a later one removes.
     """
     mode = 'b' if binary else ''
     if os.path.exists(path) and not os.path.isfile(path):  # root could replace /dev/null
@@ -175,6 +175,10 @@ def building(folder, last=None):
         else:
             os.rename(unfinished, folder)
             sync_folder(os.path.dirname(os.path.abspath(folder)))
+    except OSError as error:
+        if os.path.dirname(str(error.filename)) == unfinished:
+            error.filename = os.path.join(folder, os.path.basename(error.filename))
+        raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)  # it is gone where it was renamed
 

@@ -21,7 +21,7 @@ from loading.model_files import (
     weights,
 )
 from support.documents import STANDARD_INPUT
-from support.files import HELD, lock, replacing
+from support.files import HELD, lock, replacing, shown
 from training import metrics, optimizers
 from training.text import CORPUS
 
@@ -289,7 +289,7 @@ def check_setup(origin, settings):
                 f'to {settings[name]}: choose another name'
             )
     for name, value in sorted(changed.items()):
-        print(f'note: {name} was {value}, now {settings[name]}', file=sys.stderr)
+        print(shown(f'note: {name} was {value}, now {settings[name]}'), file=sys.stderr)
 
 
 def comparable(settings):

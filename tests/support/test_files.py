@@ -116,10 +116,10 @@ def test_what_killed_processes_left_of_a_file_is_removed_by_the_next_one(tmp_pat
     write(tmp_path, *(names := [f'unfinished-{n}-01234567' for n in ('a [1]', 'a', 'a 1')]))
     write(tmp_path, new := 'unfinished-a [1]-fedcba98', mine := 'unfinished-a [1]-my notes')
     for name in [*names, mine]:
-        age(tmp_path / name, 3600)
+        age(tmp_path / name, 2 * files.ABANDONED_SECONDS)
     with replacing(str(path)):
         [in_use] = set(os.listdir(tmp_path)) - {*names, new, mine}
-        age(tmp_path / in_use, 3600)
+        age(tmp_path / in_use, 2 * files.ABANDONED_SECONDS)
         with replacing(str(path)):
             assert os.path.exists(tmp_path / in_use)
     assert set(os.listdir(tmp_path)) == {path.name, *names[1:], new, mine}
@@ -132,7 +132,7 @@ def test_without_locks_nothing_of_another_process_is_removed(tmp_path, monkeypat
 
     monkeypatch.setattr(files.fcntl, 'flock', refuse)
     write(tmp_path, name := 'unfinished-a-01234567')
-    age(tmp_path / name, 3600)
+    age(tmp_path / name, 2 * files.ABANDONED_SECONDS)
     with replacing(str(tmp_path / 'a')):
         pass
     assert sorted(os.listdir(tmp_path)) == ['a', name]
@@ -204,6 +204,15 @@ def test_an_error_of_replacing_names_the_file_that_the_user_named(tmp_path, monk
     with pytest.raises(OSError) as caught, replacing(path) as file:
         file.write('x')
     assert caught.value.filename == path and os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize('is_there', [False, True])
+def test_an_error_of_building_names_the_file_where_it_would_be(tmp_path, is_there):
+    folder = str(tmp_path) if is_there else str(tmp_path / 'folder')
+    with pytest.raises(OSError) as caught, building(folder) as unfinished:
+        with files.naming(os.path.join(unfinished, 'a')):
+            raise OSError(errno.ENOSPC, 'No space left on device')
+    assert caught.value.filename == os.path.join(folder, 'a')
 
 
 def test_an_error_of_something_else_does_not_name_the_file(tmp_path):

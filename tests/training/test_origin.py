@@ -355,11 +355,11 @@ def test_encoded_text_may_move(models):
 
 
 def test_other_settings_may_change_and_are_noted(models, capsys):
-    put_run(models / 'run', step=5, weight_decay=0.1, older=1)
+    put_run(models / 'run', step=5, steps='\x1b[2J', weight_decay=0.1, older=1)
     check_setup(find_origin('run', str(models)), SETTINGS | {'steps': 20, 'weight_decay': 0.2})
     assert capsys.readouterr() == (
         '',
-        'note: steps was 10, now 20\nnote: weight_decay was 0.1, now 0.2\n',
+        'note: steps was \\x1b[2J, now 20\nnote: weight_decay was 0.1, now 0.2\n',
     )
 
 
