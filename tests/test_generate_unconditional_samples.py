@@ -238,6 +238,15 @@ def test_a_run_without_a_seed_goes_on_with_that_of_the_file(call, fast_start, fl
     assert len({record['text'] for record in records_of(path)}) == 4
 
 
+def test_a_file_goes_on_however_its_model_is_spelled(call, fast_start, byte_models, tmp_path):
+    path = tmp_path / 'out.jsonl'
+    common = ('--models_dir', byte_models, '--length', 5, '--output', path)
+    for nsamples, name in enumerate(('bytes', 'bytes/', './bytes'), start=1):
+        more = ('--model_name', name, '--nsamples', nsamples)
+        assert call(sample_model, *common, *more) == (0, '', '')
+    assert {record['model'] for record in records_of(path)} == {'bytes'}
+
+
 def test_a_finished_file_is_left_alone_without_tensorflow(
     call, fast_start, flags, tmp_path, monkeypatch
 ):

@@ -85,14 +85,14 @@ def program_name():
 
 def fail(error):
     """Print an error as one line on standard error and exit with status 2."""
-    leave(EXIT_BAD_INPUT, ['error: ' + shown(' '.join(str(error).split()))])
+    leave(EXIT_BAD_INPUT, ['error: ' + ' '.join(str(error).split())])
 
 
 def leave(status, lines):
     """Print lines on standard error, as far as that is possible, and exit."""
     with contextlib.suppress(OSError):
         for line in lines:
-            print(line, file=sys.stderr)
+            print(shown(line), file=sys.stderr)
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     sys.exit(status)
