@@ -2,7 +2,6 @@
 
 import http.client
 import io
-import math
 import os
 import time
 from contextlib import ExitStack
@@ -17,7 +16,7 @@ from support.files import shown
 SLOWEST = 1000  # bytes a second; with less an attempt counts as one that brought nothing
 SLOW_SECONDS = 60.0  # so long an answer may be slower, and then it is interrupted
 REDIRECTS = 5  # so many in a row are followed
-HEADER_BYTES = 1 << 20  # more before the first byte of a file are no headers
+HEADER_BYTES = 1 << 20  # so many in a row are no headers any more
 SAID_CHARACTERS = 200  # of what a server says, in a message
 
 
@@ -43,12 +42,11 @@ class MinimumSpeed(io.RawIOBase):
     """What a server sends, as long as it is not too slow; counts only the time of waiting for it.
 
     raw: what is read from.  Raises Interrupted. A timeout alone would be content with a byte a
-    minute, and knows no end of headers.
+    minute.
     """
 
     def __init__(self, raw):
         self.raw, self.bytes, self.seconds = raw, 0, 0.0
-        self.headers_left = HEADER_BYTES
 
     def readable(self):
         return True
@@ -62,9 +60,6 @@ class MinimumSpeed(io.RawIOBase):
             if self.bytes < SLOWEST * self.seconds:
                 raise Interrupted(f'slower than {SLOWEST:,} bytes a second')
             self.bytes, self.seconds = 0, 0.0
-        self.headers_left -= count or 0
-        if self.headers_left < 0:
-            raise Interrupted(f'more than {HEADER_BYTES:,} bytes of headers')
         return count
 
     def close(self):
@@ -72,17 +67,33 @@ class MinimumSpeed(io.RawIOBase):
         super().close()
 
 
+class FiniteLines(io.BufferedReader):
+    """Reads lines, which are headers, sizes of chunks and the like, until they are too many."""
+
+    lines = 0  # bytes of them in a row
+
+    def readline(self, size=-1):
+        line = super().readline(HEADER_BYTES if size is None or size < 0 else size)
+        self.lines += len(line)
+        if self.lines >= HEADER_BYTES:
+            raise Interrupted(f'{HEADER_BYTES:,} bytes of headers without an end')
+        return line
+
+    def read(self, size=-1):
+        self.lines = 0  # this is of the file, whose size is looked after
+        return super().read(size)
+
+    def readinto(self, buffer):
+        self.lines = 0
+        return super().readinto(buffer)
+
+
 class Answer(http.client.HTTPResponse):
-    """A server's answer, read through MinimumSpeed."""
+    """A server's answer, which comes neither too slowly nor with headers for ever."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.watched = MinimumSpeed(self.fp.detach())
-        self.fp = io.BufferedReader(self.watched)
-
-    def begin(self):
-        super().begin()
-        self.watched.headers_left = math.inf  # what follows is the file, whose size is looked after
+        self.fp = FiniteLines(MinimumSpeed(self.fp.detach()))
 
 
 # requests and urllib3 have no setting for this; it is for all schemes and proxies.
