@@ -64,7 +64,7 @@ def test_a_file_cut_off_anywhere_is_continued_to_the_same_bytes(tmp_path, lost):
 
 
 def test_a_model_may_have_a_name_that_is_not_utf8(tmp_path):
-    path, name = tmp_path / 'out.jsonl', os.fsdecode(b'caf\xe9')
+    path, name = tmp_path / 'out.jsonl', 'caf\udce9'
     with open_file(path, model=name) as sink:
         sink.write(*SAMPLES[0])
     assert json.loads(path.read_text('utf-8'))['model'] == name

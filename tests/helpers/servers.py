@@ -24,9 +24,11 @@ def web_server(folder):
     with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        yield f'http://127.0.0.1:{server.server_address[1]}', asked
-        server.shutdown()
-        thread.join()
+        try:
+            yield f'http://127.0.0.1:{server.server_address[1]}', asked
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextlib.contextmanager
