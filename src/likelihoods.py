@@ -1,11 +1,27 @@
 """What logits say of tokens: their log-probabilities and ranks, and the entropy of all.
 
+Nothing, where they are NaN or infinite: `finite` refuses such logits.
+
 Shapes: N positions, V vocabulary.
 """
 
 import tensorflow.compat.v1 as tf
 
 TINY = 1e-30  # the logarithm of a lower probability lacks digits, or is infinite
+NOT_FINITE = 'the logits are NaN or infinite'
+
+
+def finite(logits):
+    """Logits [N, V] as they are; an InvalidArgumentError when it runs if any is not finite.
+
+    A weight that is NaN or infinite makes logits that are, in whatever dtype it is stored. To look
+    at the logits takes a thousandth of a step, where looking at all weights would take long. They
+    are summed: a sum is finite if, and only if, all of its terms are.
+    """
+    sums = tf.reduce_sum(tf.cast(logits, tf.float32), axis=-1)  # too large for float16
+    checked = tf.debugging.check_numerics(sums, NOT_FINITE)
+    with tf.control_dependencies([checked]):
+        return tf.identity(logits)
 
 
 def logprobs_of(logits, p, targets):

@@ -16,6 +16,7 @@ import tensorflow.compat.v1 as tf
 
 import kv_cache as kv
 import model
+from likelihoods import finite
 from support.settings import DEFAULTS, SAMPLING, Settings, check_fits, takes_sampling_parameters
 
 SORTED_AT_FIRST = 1024  # most likely tokens, among which the nucleus is looked for
@@ -298,7 +299,8 @@ def decode(hparams, state, n, parameters, read=read):
 
     read: the function of this name, or another with its first four arguments and its results.
     Returns the new tokens int32 [B, <= n] and the state after them. Rows that have ended repeat
-    the end token. The cache must have room for S + n - 1 slots more.
+    the end token. The cache must have room for S + n - 1 slots more. Logits that are NaN or
+    infinite are an InvalidArgumentError.
     """
     end_token = tf.cast(parameters.end_token, tf.int32)
 
@@ -307,7 +309,7 @@ def decode(hparams, state, n, parameters, read=read):
 
     def body(new, unread, slot, finished, seen):
         logits, _ = read(hparams, state, unread, slot)
-        token = next_token(logits, parameters, state.step + tf.shape(new)[1], seen)
+        token = next_token(finite(logits), parameters, state.step + tf.shape(new)[1], seen)
         token = tf.where(finished, tf.fill(tf.shape(token), end_token), token)
         finished = tf.logical_or(finished, tf.equal(token, end_token))
         slot += model.shape_list(unread)[1]

@@ -28,6 +28,19 @@ def test_a_token_a_position():
     np.testing.assert_allclose(entropies, -(np.exp(expected) * expected).sum(axis=1), rtol=1e-4)
 
 
+@pytest.mark.parametrize('dtype', [tf.float32, tf.float16])
+def test_logits_that_are_not_finite_are_refused(dtype):
+    with tf.Graph().as_default(), tf.Session() as session:
+        given = tf.placeholder(dtype, [None, 50_000])
+        finite = likelihoods.finite(given)
+        logits = np.random.default_rng(0).normal(-100, 1, [3, 50_000]).astype(np.float16)
+        np.testing.assert_array_equal(session.run(finite, {given: logits}), logits)
+        for bad in (np.nan, np.inf, -np.inf):
+            logits[1, 7] = bad
+            with pytest.raises(tf.errors.InvalidArgumentError, match=likelihoods.NOT_FINITE):
+                session.run(finite, {given: logits})
+
+
 @pytest.mark.parametrize('bad', [np.nan, np.inf])
 def test_a_broken_logit_breaks_its_row_alone(bad):
     logits = np.zeros([4, 50], np.float32)

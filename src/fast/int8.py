@@ -116,7 +116,9 @@ def quantize(values, transposed):
         some = slice(start, start + OUTPUTS_AT_ONCE)
         part = by_output[some]
         scales[some] = np.maximum(np.abs(part).max(axis=1), LEAST) / LARGEST
-        quantized_by_output[some] = np.rint(part / scales[some, None])
+        # Of weights that are NaN or infinite the scales are, too, and then the logits.
+        with np.errstate(invalid='ignore'):
+            quantized_by_output[some] = np.rint(part / scales[some, None])
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(quantize_some, range(0, len(by_output), OUTPUTS_AT_ONCE)))

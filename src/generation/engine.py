@@ -16,7 +16,7 @@ from fast import Decoding, Store, check_dtype, has_int8_kernel
 from generation.plain import PlainDecoding
 from generation.text_stream import before_end
 from loading.loaded_model import LoadedModel
-from loading.session import SessionOwner, memory_for
+from loading.session import SessionOwner, finite_weights, memory_for
 from support.checks import check_whole
 from support.settings import check_fits
 
@@ -266,7 +266,8 @@ class Generator(SessionOwner):
         return min(needed + CACHE_STEP, slots)
 
     def _run(self, operation, feed, rows):
-        with memory_for(f'{rows} texts at a time: take fewer, or shorter ones'):
+        memory = memory_for(f'{rows} texts at a time: take fewer, or shorter ones')
+        with memory, finite_weights(self.loaded):
             return self.session.run(operation, feed)
 
     def generate(self, prompts, settings, first_sample=0, progress=None):
@@ -322,7 +323,7 @@ class Engine(Generator):
             raise ValueError(f'fast=False computes in float32, not {dtype}')
         if (n_shards or 1) > 1 and not fast:
             raise ValueError(f'fast=False computes layers as a whole, not by {n_shards} shards')
-        loaded = LoadedModel(model_name, models_dir, encoder)
+        loaded = self.loaded = LoadedModel(model_name, models_dir, encoder)
         decoding = PlainDecoding(loaded.hparams)
         if fast:
             decoding = Decoding(loaded.hparams, dtype, n_shards)

@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from support.files import replacing, sync, sync_folder
@@ -59,6 +60,20 @@ def check_sizes(path, hparams, remedy='download the model again'):
                 f'{path} has {len(layers)} layers where the hyperparameters ask for '
                 f'{hparams.n_layer}'
             )
+
+
+def check_finite(path, remedy='download the model again'):
+    """Raise ValueError, naming the tensor, if a checkpoint's weights hold NaN or infinity.
+
+    This reads all of them. (Of optimizers' slots nobody asks.)
+    """
+    with complaints(path, remedy), as_it_stands(path) as name:
+        reader = tf.train.load_checkpoint(name)
+        dtypes = reader.get_variable_to_dtype_map()
+        for tensor in sorted(dtypes):
+            checked = dtypes[tensor].is_floating and not is_of_training(tensor, dtypes)
+            if checked and not np.isfinite(reader.get_tensor(tensor)).all():
+                raise ValueError(f'{path} holds NaN or infinity in {tensor}')
 
 
 @contextlib.contextmanager

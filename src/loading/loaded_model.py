@@ -15,7 +15,8 @@ class LoadedModel(ModelFiles):
 
     def __init__(self, model_name, models_dir='models', encoder=None):
         super().__init__(model_name, models_dir, encoder)
-        checkpoint.check_sizes(weights(self.folder), self.hparams, self.remedy)
+        self.weights = weights(self.folder)
+        checkpoint.check_sizes(self.weights, self.hparams, self.remedy)
 
     def restore(self, session, stored=None):
         """Set the weights of the default graph; the session is closed if that fails.
@@ -24,9 +25,12 @@ class LoadedModel(ModelFiles):
         Raises ValueError, with what would help, if the files are damaged.
         """
         try:
-            checkpoint.restore(
-                session, weights(self.folder), tf.trainable_variables(), self.remedy, stored
-            )
+            variables = tf.trainable_variables()
+            checkpoint.restore(session, self.weights, variables, self.remedy, stored)
         except BaseException:
             session.close()
             raise
+
+    def check_finite(self):
+        """Raise ValueError, with what would help, if a weight is NaN or infinite."""
+        checkpoint.check_finite(self.weights, self.remedy)

@@ -18,9 +18,9 @@ import tensorflow.compat.v1 as tf
 import model
 import seam
 from fast import Stored, attention_in_parts, check_dtype, session_config
-from likelihoods import entropies_of, logprobs_of, ranks_of
+from likelihoods import entropies_of, finite, logprobs_of, ranks_of
 from loading.loaded_model import LoadedModel
-from loading.session import SessionOwner, memory_for, plain_config
+from loading.session import SessionOwner, finite_weights, memory_for, plain_config
 from scoring.rows import OWNER, PLACE, SLOT, TARGET, batches, filled, row_of, shared_rows, width_of
 from scoring.windows import Scores, Window, joined, windows_of
 from support.checks import check_whole
@@ -83,7 +83,7 @@ class Scorer(SessionOwner):
             raise ValueError(f'fast=False computes in float32, not {dtype}')
         check_whole('tokens_at_once', tokens_at_once, least=1)
         self.tokens_at_once, self.dtype = tokens_at_once, dtype
-        loaded = LoadedModel(model_name, models_dir, encoder)
+        loaded = self.loaded = LoadedModel(model_name, models_dir, encoder)
         self.hparams, self.encoder = loaded.hparams, loaded.encoder
         config = plain_config()
         if fast:
@@ -117,7 +117,7 @@ class Scorer(SessionOwner):
         self.states = tf.placeholder(tf.float32, [None, self.hparams.n_embd], 'states')
         self.targets = tf.placeholder(tf.int32, [None], 'targets')
         self.k = tf.placeholder(tf.int32, [], 'k')
-        logits = seam.token_embedding(self.hparams).product(self.states)
+        logits = finite(seam.token_embedding(self.hparams).product(self.states))
         self.scores = scores_of(logits, self.targets)
         most_likely = tf.nn.top_k(logits, self.k)
         normaliser = tf.reduce_logsumexp(logits, axis=-1, keepdims=True)
@@ -335,7 +335,8 @@ class Scorer(SessionOwner):
         return dict(zip((self.tokens, self.positions, self.branches), arrays, strict=True))
 
     def _run(self, fetches, feed):
-        with memory_for(f'{self.tokens_at_once} tokens at once: take fewer'):
+        memory = memory_for(f'{self.tokens_at_once} tokens at once: take fewer')
+        with memory, finite_weights(self.loaded):
             return self.session.run(fetches, feed)
 
 

@@ -41,6 +41,7 @@ class Trainer(SessionOwner):
         self.hparams, self.plan, self.group, self.fast = hparams, plan, group, fast
         if weights is not None:
             checkpoint.check_sizes(weights, hparams, remedy)
+            checkpoint.check_finite(weights, remedy)
         self.graph = tf.Graph()
         with self.graph.as_default():
             tf.set_random_seed(plan.seed)

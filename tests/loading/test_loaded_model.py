@@ -5,10 +5,14 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import model
+from generation.engine import Engine
 from helpers import numpy_gpt2
 from hparams import read_hparams
+from loading import checkpoint
 from loading.loaded_model import LoadedModel
 from loading.session import SessionOwner
+from scoring.scorer import Scorer
+from support.settings import Settings
 
 
 class Logits(SessionOwner):
@@ -55,6 +59,73 @@ def test_a_vocabulary_of_another_size_is_refused(models_dir, tmp_path):
     message = '4096 tokens in encoder.json but n_vocab=50257 in hparams.json; there is no other;'
     with pytest.raises(ValueError, match=message):
         Logits('odd', str(tmp_path))
+
+
+@pytest.fixture(scope='module')
+def spoilt(byte_models, tmp_path_factory):
+    """A models folder: {name: (tensor, number)}, models each with one weight that is no number."""
+    folder = tmp_path_factory.mktemp('spoilt')
+    reader = tf.train.load_checkpoint(str(byte_models / 'bytes' / 'model.ckpt'))
+    values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    for name, (tensor, number) in SPOILT.items():
+        shutil.copytree(byte_models / 'bytes', folder / name)
+        with tf.Graph().as_default(), tf.Session() as session:
+            for other, value in values.items():
+                value = value.copy()
+                if other == tensor:
+                    value.flat[-1] = number
+                tf.get_variable(other, initializer=value)
+            session.run(tf.global_variables_initializer())
+            checkpoint.save(session, str(folder / name), tf.global_variables())
+    return folder
+
+
+SPOILT = {
+    'embedding': ('model/wte', -np.inf),
+    'attention': ('model/h1/attn/c_attn/w', np.nan),
+}
+KINDS = {
+    'whole': {'n_shards': 1},
+    'shards': {'n_shards': 2},
+    'bfloat16': {'dtype': 'bfloat16'},
+    'int8': {'dtype': 'int8'},
+    'plain': {'fast': False},
+}
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('name', SPOILT)
+def test_weights_that_are_no_numbers_generate_nothing(spoilt, name, kind):
+    message = f'{name}/model.ckpt holds NaN or infinity in {SPOILT[name][0]}; there are: '
+    with Engine(name, str(spoilt), **KINDS[kind]) as engine:
+        with pytest.raises(ValueError, match=message):
+            engine.generate([[1, 2]], Settings(length=3))
+
+
+@pytest.mark.parametrize('kind', ['whole', 'int8'])
+@pytest.mark.parametrize('name', SPOILT)
+def test_weights_that_are_no_numbers_score_nothing(spoilt, name, kind):
+    how = {key: value for key, value in KINDS[kind].items() if key != 'n_shards'}
+    with Scorer(name, str(spoilt), **how) as scorer:
+        with pytest.raises(ValueError, match=f'NaN or infinity in {SPOILT[name][0]}; there are: '):
+            scorer.score_document([1, 2, 3])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not tf.test.is_built_with_xla(), reason='this TensorFlow has no XLA')
+def test_compiled_steps_notice_it_too(spoilt):
+    with Engine('attention', str(spoilt)) as engine:
+        engine.compiled = True
+        with pytest.raises(ValueError, match='holds NaN or infinity in'):
+            engine.generate([[1]], Settings(length=3))
+
+
+def test_logits_that_overflow_are_not_blamed_on_a_weight(models_dir):
+    with Scorer('demo', str(models_dir)) as scorer:
+        wte = [v for v in scorer.graph.get_collection('trainable_variables') if 'wte' in v.name]
+        wte[0].load(np.full(wte[0].shape, 3e38, np.float32), scorer.session)
+        with pytest.raises(ValueError, match='logits are NaN or infinite: the weights are too'):
+            scorer.score_document([1, 2, 3])
 
 
 def test_damaged_weights_leave_no_session_open(models_dir, tmp_path, monkeypatch):

@@ -46,6 +46,26 @@ def losses(trainer, steps=4, batches=lambda step: [batch(step)]):
     return [trainer.step(n, batches(n))['loss'] for n in range(1, steps + 1)]
 
 
+@pytest.mark.parametrize('number', [np.nan, -np.inf])
+def test_training_does_not_start_from_weights_that_are_no_numbers(new_trainer, tmp_path, number):
+    path = str(tmp_path / 'model-1')
+    trainer = new_trainer()
+    wpe = next(v for v in trainer.variables if v.op.name == 'model/wpe')
+    values = trainer.session.run(wpe)
+    values[63, 5] = number  # a position after the window
+    wpe.load(values, trainer.session)
+    trainer.save_weights(path)
+    with pytest.raises(ValueError, match=f'{path} holds NaN or infinity in model/wpe'):
+        new_trainer(weights=path)
+
+
+def test_sizes_are_compared_before_the_graph_is_built(new_trainer, tmp_path):
+    path = str(tmp_path / 'model-1')
+    new_trainer(n_layer=1).save_weights(path)
+    with pytest.raises(ValueError, match=f'{path} has 1 layers .* ask for 20000'):
+        new_trainer(weights=path, n_layer=20_000)
+
+
 def test_recomputed_layers_give_the_same_losses(new_trainer):
     with_dropout = {'dropout': 0.2}
     plain = losses(new_trainer(**with_dropout))
