@@ -44,18 +44,21 @@ def restore(session, path, variables, remedy='download the model again', stored=
 
 
 def check_sizes(path, hparams, remedy='download the model again'):
-    """Raise ValueError unless a checkpoint has as many layers as hparams, and their sizes.
+    """Raise ValueError if hparams ask for far more than a checkpoint has: layers, or larger ones.
 
     This reads the checkpoint's index alone. It comes before the graph is built, which of wrong
-    sizes could take minutes and all memory.
+    sizes could take minutes and all memory; `restore` then compares each shape with the graph's.
+    A model that was edited may have other shapes, or share the weights of one layer.
     """
     with complaints(path, remedy), as_it_stands(path) as name:
         shapes = tf.train.load_checkpoint(name).get_variable_to_shape_map()
-        sizes = {'wte': [hparams.n_vocab, hparams.n_embd], 'wpe': [hparams.n_ctx, hparams.n_embd]}
-        for kind, shape in sizes.items():
-            check_shape(path, f'model/{kind}', shapes.get(f'model/{kind}', shape), shape)
+        largest = max((n for shape in shapes.values() for n in shape), default=0)
+        for size, owner in {'n_vocab': 'wte', 'n_embd': 'wte', 'n_ctx': 'wpe'}.items():
+            asked = getattr(hparams, size)
+            if f'model/{owner}' in shapes and asked > largest:
+                raise ValueError(f'{path} holds nothing as large as {size} {asked} of the model')
         layers = {found[1] for found in map(re.compile(r'model/h(\d+)/').match, shapes) if found}
-        if layers and len(layers) != hparams.n_layer:  # A model that was edited may name none.
+        if len(layers) not in (0, 1, hparams.n_layer):
             raise ValueError(
                 f'{path} has {len(layers)} layers where the hyperparameters ask for '
                 f'{hparams.n_layer}'
@@ -199,7 +202,11 @@ def compare(path, reader, variables, matrices=()):
     if extra:
         raise ValueError(f'{path} holds {some(extra)} tensors that the model does not have')
     for name, (shape, dtype) in sorted(wanted.items()):
-        check_shape(path, name, shapes[name], shape)
+        if shapes[name] != shape:
+            raise ValueError(
+                f'{path} holds {name} with shape {shapes[name]} where the hyperparameters ask for '
+                f'{shape}'
+            )
         if dtypes[name] != dtype:
             raise ValueError(f'{path} holds {name} as {dtypes[name].name}, not {dtype.name}')
 
@@ -209,14 +216,6 @@ def is_of_training(name, variables):
     owner, _, slot = name.rpartition('/')
     of_variable = any(f'/{owner}'.endswith(f'/{variable}') for variable in variables)
     return bool(COUNTERS.fullmatch(name) or (of_variable and SLOTS.fullmatch(slot)))
-
-
-def check_shape(path, name, shape, wanted):
-    """Raise ValueError unless a tensor in a checkpoint has the shape that is wanted."""
-    if shape != wanted:
-        raise ValueError(
-            f'{path} holds {name} with shape {shape} where the hyperparameters ask for {wanted}'
-        )
 
 
 def some(names, limit=3):
