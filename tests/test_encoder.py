@@ -425,17 +425,19 @@ def test_only_text_is_encoded(text):
 
 
 def seconds(function, *args):
-    start = time.perf_counter()
+    """Of the processor's time, so that a busy machine fails no test."""
+    start = time.process_time()
     function(*args)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 @pytest.mark.parametrize('unit', ['a', '=', 'ab', '中'])
 def test_a_megabyte_without_a_space_takes_no_quadratic_time(unit):
     text = unit * (10**6 // len(unit.encode()))
     FAST.encode('warm up')
-    assert seconds(FAST.encode, text) < 2
-    assert seconds(READABLE.encode, text[: len(text) // 5]) < 5
+    # Less than a second each; hours if each letter took as long as the text before it.
+    assert seconds(FAST.encode, text) < 20
+    assert seconds(READABLE.encode, text[: len(text) // 5]) < 20
 
 
 def test_millions_of_spaces():

@@ -5,6 +5,8 @@ Shapes: K inputs and M outputs of a matrix, which is [K, M]; an embedding is [M,
 
 import tensorflow.compat.v1 as tf
 
+import seam  # noqa: F401 (graphs and sessions as in 2019, and shapes of their numbers)
+
 
 class Store:
     """A float32 variable with only those operations that are used here, in place of tf.Variable.

@@ -136,7 +136,7 @@ def test_weights_come_from_a_checkpoint_by_their_names(tmp_path):
     reads = [op for op in session.graph.get_operations() if op.type == 'RestoreV2']
     names = [tf.get_static_value(op.inputs[1])[0].decode() for op in reads]
     assert names[0] == 'model/wte' and len(names) == len(shapes)
-    waits = [len(op.inputs[0].op.control_inputs) for op in reads]
+    waits = [len(op.inputs[1].op.control_inputs) for op in reads]
     assert waits == [0] * READ_AT_ONCE + [1] * (len(reads) - READ_AT_ONCE)
 
 

@@ -13,7 +13,7 @@ from fast.attention import attention_of_steps
 from helpers.paths import SRC
 
 # In one process, for each edit: model.py is written, all modules are imported anew, and a small
-# model continues a short prompt and one that is prefilled, plainly and fast.
+# model continues a short prompt, plainly and fast; after some edits one that is prefilled, too.
 PROGRAM = """
 import json, os, sys
 source, models_dir, edits = sys.argv[1], sys.argv[2], json.load(open(sys.argv[3]))
@@ -28,7 +28,9 @@ for name, text in edits.items():
             del sys.modules[module]
     from generation.engine import Engine
     from support.settings import Settings
-    prompts, texts = [[5, 6, 7], [8, 9, 10] * 10], []
+    prompts, texts = [[5, 6, 7]], []
+    if name in ('none', 'normalized heads', 'talking heads'):
+        prompts.append([8, 9, 10] * 10)
     for fast in (False, True):
         with Engine('tiny', models_dir, fast=fast) as engine:
             settings = Settings(length=12, temperature=0)
@@ -84,7 +86,7 @@ def answers(tmp_path_factory, models_dir):
 def test_an_edited_model_is_computed_as_it_reads(answers, edit):
     _, plain, fast = answers[edit]
     assert fast == plain
-    assert (plain == answers['none'][1]) == (edit in HARMLESS or edit == 'undeclared')
+    assert (plain[0] == answers['none'][1][0]) == (edit in HARMLESS or edit == 'undeclared')
 
 
 @pytest.mark.parametrize('edit', HARMLESS | INDEPENDENT)
