@@ -34,7 +34,10 @@ def read(session, path, weights):
     with session.graph.as_default():
         for together in filter(None, [*([weight] for weight in packed), plain]):
             names = [weight.name for weight in together]
-            with tf.device('CPU:0'), tf.control_dependencies(done[-READ_AT_ONCE:][:1]):
+            with (
+                tf.device('CPU:0'),
+                tf.control_dependencies(done[-READ_AT_ONCE : 1 - READ_AT_ONCE]),
+            ):
                 values = tf.raw_ops.RestoreV2(
                     prefix=shared(path, tf.string),
                     tensor_names=names,
