@@ -106,7 +106,7 @@ def complete_records(path):
                 return
             try:
                 record = json.loads(line)
-                record['sample'], record['seed'], record['model'], dict(record['settings'])
+                record['sample'], record['seed'], record['model'], DEFAULTS | record['settings']
                 len(record['tokens'])
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise ValueError(

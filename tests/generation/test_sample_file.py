@@ -126,6 +126,7 @@ RECORD = b'{"sample": 1, "text": "", "tokens": [], "ended": true, "seed": 7, "mo
         b'\xff\xfe\x00\n',
         b'{"sample": 1}\n',
         RECORD + b'"settings": 5}\n',
+        RECORD + b'"settings": [["length", 3]]}\n',
         b'{"samples": 3',
         b'{"sample": "my precious data"}',
         b'{"sample": 2, "text": "',  # cut off, but not of the first line
