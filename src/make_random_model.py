@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 
 from encoder import get_encoder
 from hparams import HParams
@@ -48,6 +49,7 @@ def make_random_model(
         raise ValueError(f'{folder} is there already')
     with building(folder) as unfinished:
         hparams.override_from_dict({'n_vocab': write_vocabulary(vocabulary, unfinished, n_merges)})
+        check_room(unfinished, hparams)
         write_weights(unfinished, hparams, seed)
     print(f'wrote {folder}')
 
@@ -67,6 +69,18 @@ def write_vocabulary(source, folder, n_merges):
     with open_named(os.path.join(folder, 'vocab.bpe')) as f:
         f.write('\n'.join(['#version: 0.2', *merges, '']))
     return len(ids)
+
+
+def check_room(folder, hparams):
+    """Raise ValueError for weights that the disk has no room for, before they fill the memory."""
+    width = hparams.n_embd
+    embeddings = (hparams.n_vocab + hparams.n_ctx + 2) * width
+    size = 4 * (embeddings + hparams.n_layer * (12 * width + 13) * width)
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise ValueError(
+            f'weights of these sizes take {size / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free'
+        )
 
 
 def write_weights(folder, hparams, seed):
