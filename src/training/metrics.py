@@ -8,15 +8,17 @@ import json
 import math
 import os
 
-from support.files import replacing
+from support.files import check_is_file, replacing
 
 NAME = 'metrics.jsonl'
 
 
 def read(folder):
     """The records of a run, a list of dict, each with its "step"; damaged lines are left out."""
+    path = os.path.join(folder, NAME)
+    check_is_file(path)
     try:
-        with open(os.path.join(folder, NAME), encoding='utf-8', errors='replace') as file:
+        with open(path, encoding='utf-8', errors='replace') as file:
             return [record for record in map(parsed, file) if record is not None]
     except FileNotFoundError:
         return []

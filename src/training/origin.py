@@ -21,7 +21,7 @@ from loading.model_files import (
     weights,
 )
 from support.documents import STANDARD_INPUT
-from support.files import HELD, lock, replacing, shown
+from support.files import HELD, check_is_file, lock, replacing, shown
 from training import metrics, optimizers
 from training.text import CORPUS
 
@@ -113,7 +113,7 @@ def refuse_to_replace(folder, name, own_vocabulary):
     others = sorted(n for n in there if n in written or CHECKPOINT.fullmatch(n))
     if others:
         raise ValueError(
-            f'{folder} holds {", ".join(others)} already, which training would replace: choose '
+            f'{folder} holds {few(others)} already, which training would replace: choose '
             'another name'
         )
 
@@ -134,7 +134,7 @@ def refuse_weights_of_others(folder, step):
     ]
     if others:
         raise ValueError(
-            f'{", ".join(sorted(set(others)))} would be replaced, and training has not written '
+            f'{few(sorted(set(others)))} would be replaced, and training has not written '
             'it: move it elsewhere, or choose another name'
         )
 
@@ -213,7 +213,7 @@ def last_step(folder):
     path = os.path.join(folder, 'checkpoint')
     if not os.path.exists(path):
         return first_saved(folder)
-    found = re.search(r'model-([1-9]\d*)$', weights(folder))
+    found = re.fullmatch(r'model-([1-9]\d*)', os.path.basename(weights(folder)))
     if found is None:
         raise ValueError(f'{path} does not name weights of a training run, such as model-100')
     missing = lacking(folder, [f'{found[0]}.{ending}' for ending in WEIGHTS])
@@ -247,7 +247,12 @@ def first_saved(folder):
 
 def named(steps):
     """The weights of steps by their names: model-100, model-200."""
-    return ', '.join(f'model-{step}' for step in sorted(steps))
+    return few([f'model-{step}' for step in sorted(steps)])
+
+
+def few(names):
+    """Names for a message, of more than four only the first ones and the last."""
+    return ', '.join(names if len(names) <= 4 else [*names[:2], '…', names[-1]])
 
 
 def read_setup(folder):
@@ -256,6 +261,7 @@ def read_setup(folder):
     if not os.path.exists(path):
         return None
     try:
+        check_is_file(path)
         with open(path, encoding='utf-8') as file:
             setup = json.load(file)
         if not isinstance(setup, dict):

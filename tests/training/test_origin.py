@@ -152,7 +152,7 @@ def test_a_start_that_is_not_there_or_not_meant_is_refused(models, arguments, me
     assert sorted(models.rglob('*')) == before
 
 
-@pytest.mark.parametrize('named', ['', 'model.ckpt', 'optimizer-5', 'model-5.bak'])
+@pytest.mark.parametrize('named', ['', 'model.ckpt', 'optimizer-5', 'model-5.bak', 'mymodel-5', 'model-0'])
 def test_a_damaged_checkpoint_file_does_not_start_a_run_anew(models, named):
     """It would remove the weights that are there."""
     put_run(models / 'run')
@@ -276,6 +276,24 @@ def test_weights_that_a_run_would_replace_and_has_not_noted_are_named(models, st
     lines = '{"step": 499}\n{"step": 500, "lo'  # the last one torn by a power failure
     (models / 'run' / 'metrics.jsonl').write_text(lines, encoding='utf-8')
     assert find_origin('run', str(models), 'bytes').step == (step or 0)
+
+
+def test_of_many_names_a_message_has_a_few(models):
+    put_run(models / 'run')
+    put_weights(models / 'run', *(f'model-{step}' for step in range(5, 100)))
+    with pytest.raises(ValueError, match='run holds model-5, model-6, …, model-99 but no file'):
+        find_origin('run', str(models))
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='has no such pipes')
+@pytest.mark.parametrize('name', ['training.json', 'metrics.jsonl'])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(models, name):
+    put_run(models / 'run', step=5)
+    put_weights(models / 'run', 'model-9')
+    (models / 'run' / name).unlink(missing_ok=True)
+    os.mkfifo(models / 'run' / name)
+    with pytest.raises(ValueError, match=f'{name} is not a file'):
+        find_origin('run', str(models))
 
 
 def test_another_model_in_the_place_of_the_best_is_named(models):
