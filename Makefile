@@ -18,8 +18,9 @@ help:
 sample: $(VENV)/.run
 	$(BIN)/python src/generate_unconditional_samples.py --model_name demo --nsamples 2 --length 60 --top_k 40 --seed 0
 
+# The tests of a file stay together: they share models that were loaded.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m 'slow and not peers'
