@@ -152,7 +152,9 @@ def test_a_start_that_is_not_there_or_not_meant_is_refused(models, arguments, me
     assert sorted(models.rglob('*')) == before
 
 
-@pytest.mark.parametrize('named', ['', 'model.ckpt', 'optimizer-5', 'model-5.bak', 'mymodel-5', 'model-0'])
+@pytest.mark.parametrize(
+    'named', ['', 'model.ckpt', 'optimizer-5', 'model-5.bak', 'mymodel-5', 'model-0']
+)
 def test_a_damaged_checkpoint_file_does_not_start_a_run_anew(models, named):
     """It would remove the weights that are there."""
     put_run(models / 'run')
