@@ -14,8 +14,6 @@ from support.files import replacing, sync, sync_folder
 BUNDLE = 'model.ckpt'  # Files of a released checkpoint begin with this.
 # What TensorFlow does not take as it stands in a path: pattern characters, and what is not UTF-8.
 UNFIT = re.compile(r'[\[\ud800-\udfff]' if os.name == 'nt' else r'[\[\\\ud800-\udfff]')
-
-
 # What tf.train.Saver() wrote in 2019 besides a model: step counters, powers of Adam's decay rates,
 # and for each variable the slots of its optimizer, VARIABLE/Adam_1. Restoring passes these over.
 COUNTERS = re.compile(r'(.+/)?(global_step|beta[12]_power)(_\d+)?')
@@ -98,11 +96,11 @@ def complaints(path, remedy):
 
 @contextlib.contextmanager
 def as_it_stands(path):
-    """A path to the same checkpoint that TensorFlow takes as it stands, for the time of a block.
+    """A path to the same files that TensorFlow takes as it stands, for the time of a block.
 
     TensorFlow takes paths for patterns, in which `[` and a backslash do not stand for themselves,
     and encodes them as UTF-8. A folder whose name does not fit is reached by a link.
-    Raises ValueError where the name of the checkpoint in its folder does not fit.
+    Raises ValueError where the name of the files in their folder does not fit.
     """
     folder, name = os.path.split(path)
     if characters := UNFIT.findall(name):

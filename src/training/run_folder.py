@@ -203,7 +203,8 @@ class Events:
         os.makedirs(self.folder, exist_ok=True)
         # TensorBoard reads the files in the order of their names.
         name = f'events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}'
-        self.file = tf.io.TFRecordWriter(os.path.join(self.folder, name))
+        with checkpoint.as_it_stands(os.path.join(self.folder, name)) as path:
+            self.file = tf.io.TFRecordWriter(path)
         self._write(file_version='brain.Event:2')
         self._write(step=self.step, session_log=tf.SessionLog(status=tf.SessionLog.START))
 

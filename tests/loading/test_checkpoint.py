@@ -126,9 +126,8 @@ def test_slots_of_other_libraries_are_known(name):
 @pytest.mark.parametrize('name', ['[ab] *?', os.fsdecode(b'back\\slash \xe9')])
 @pytest.mark.skipif(os.name == 'nt', reason='Windows has no such names')
 def test_any_name_of_a_folder_will_do(folder, monkeypatch, name):
-    """TensorFlow takes paths for patterns, one of which fits another folder here."""
+    """TensorFlow takes paths for patterns, which do not fit themselves."""
     monkeypatch.setattr('fast.restore.WORTH_CACHING', 1)
-    write(shutil.copytree(folder, folder.parent / 'a ab'), {'model/wte': np.zeros(1, np.float32)})
     reader = tf.train.load_checkpoint(str(folder / 'model.ckpt'))
     values = {key: reader.get_tensor(key) + 1 for key in reader.get_variable_to_shape_map()}
     place = folder.rename(folder.parent / name)

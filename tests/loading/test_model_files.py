@@ -135,7 +135,7 @@ def test_names_are_read_as_tensorflow_writes_them(tmp_path):
         'model_checkpoint_path:"model.ckpt"',
         "model_checkpoint_path: 'model.ckpt'",
         'last_preserved_timestamp: 1.5 model_checkpoint_path : "model.ckpt"',
-        '# model_checkpoint_path: "no"\n  model_checkpoint_path:\n"model.ckpt";\n',
+        '# by hand\n  model_checkpoint_path:\n"model.ckpt"; # model_checkpoint_path: "no"\n',
         'all_model_checkpoint_paths: "' + NAMING + ': a" ' + NAMING + ': "model.ckpt"',
         r'model_checkpoint_path: "runs\\model.ckpt" all_model_checkpoint_paths: "\"#"',
     ],

@@ -477,3 +477,13 @@ def test_what_a_network_disk_says_only_as_a_file_is_closed_stops_nothing(folder,
     monkeypatch.setattr(tf.io.TFRecordWriter, 'close', full)
     trained(folder, [1])
     assert value_of(folder) == '1'
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='Windows has no such names')
+def test_events_are_written_whatever_the_folder_is_called(tmp_path):
+    folder = tmp_path / os.fsdecode(b'caf\xe9 [1]')
+    events = run_folder.Events(str(folder), 0)
+    events.add(1, {'loss': 2.0})
+    events.close()
+    (path,) = (folder / 'events').iterdir()
+    assert b'loss' in path.read_bytes()
