@@ -158,9 +158,7 @@ def test_a_full_disk_ends_in_one_line(call, tmp_path, poem):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (status, output) == (2, '')
-    assert re.fullmatch(
-        rf"error: \[Errno 27\] File too large: '{tmp_path}/out/.*/train.npy'\n", errors
-    )
+    assert errors == f"error: [Errno 27] File too large: '{tmp_path}/out/train.npy'\n"
     assert os.listdir(tmp_path / 'out') == []
 
 

@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 
 from support.files import replacing, sync, sync_folder
 
+MOST_SHARING = 1000  # layers that an edited model may give the weights of one
 BUNDLE = 'model.ckpt'  # Files of a released checkpoint begin with this.
 # What TensorFlow does not take as it stands in a path: pattern characters, and what is not UTF-8.
 UNFIT = re.compile(r'[\[\ud800-\udfff]' if os.name == 'nt' else r'[\[\\\ud800-\udfff]')
@@ -56,7 +57,8 @@ def check_sizes(path, hparams, remedy='download the model again'):
             if f'model/{owner}' in shapes and asked > largest:
                 raise ValueError(f'{path} holds nothing as large as {size} {asked} of the model')
         layers = {found[1] for found in map(re.compile(r'model/h(\d+)/').match, shapes) if found}
-        if len(layers) not in (0, 1, hparams.n_layer):
+        share = len(layers) == 1 and hparams.n_layer <= MOST_SHARING
+        if len(layers) not in (0, hparams.n_layer) and not share:
             raise ValueError(
                 f'{path} has {len(layers)} layers where the hyperparameters ask for '
                 f'{hparams.n_layer}'
