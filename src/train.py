@@ -9,7 +9,7 @@ from support.checks import check_whole
 from support.files import expand
 from training.corpus import HELD_OUT
 from training.loop import Routine, TrainingLoop
-from training.origin import check_setup, comparable, find_origin, held, write_setup
+from training.origin import check_setup, check_step, comparable, find_origin, held, write_setup
 from training.plan import TrainingPlan
 from training.start import meeting, start_run, start_trainer
 from training.text import Text
@@ -148,6 +148,7 @@ def train(
     with command_line.keeping(kept), contextlib.ExitStack() as stack:
         if writes:
             stack.enter_context(held(origin.folder))
+            check_step(origin)
         tokens = text.tokens(origin)
         windows = Windows(tokens.train, plan.window, seed)
         if writes:

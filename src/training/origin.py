@@ -332,6 +332,17 @@ def held(folder):
         yield
 
 
+def check_step(origin):
+    """Raise ValueError if another process has trained on since the origin was found.
+
+    To be called when the folder is held: what that process has saved would be lost.
+    """
+    if last_step(origin.folder) != origin.step:
+        raise ValueError(
+            f'another process has just trained in {origin.folder}: run the same command again'
+        )
+
+
 def write_setup(origin, settings):
     """Write down how a run is started, and make its folder that of a model without weights."""
     write_json(os.path.join(origin.folder, SETUP), settings)

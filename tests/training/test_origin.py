@@ -13,6 +13,7 @@ from training.origin import (
     FIXED,
     Origin,
     check_setup,
+    check_step,
     find_origin,
     held,
     last_step,
@@ -459,3 +460,15 @@ def test_only_one_process_trains_in_a_folder(tmp_path):
     with held(folder):
         assert try_elsewhere() == f'{folder} is being trained by another process'
     assert try_elsewhere() == 'had it'
+
+
+@pytest.mark.parametrize('before, now', [(None, 5), (5, 9)])
+def test_what_another_process_has_just_saved_is_not_lost(models, before, now):
+    put_run(models / 'run', step=before)
+    origin = find_origin('run', str(models), 'bytes')
+    with held(origin.folder):
+        check_step(origin)
+    put_weights(models / 'run', f'model-{now}', f'optimizer-{now}')
+    name_in_checkpoint(models / 'run', f'model-{now}')
+    with held(origin.folder), pytest.raises(ValueError, match='has just trained in .*: run the'):
+        check_step(origin)

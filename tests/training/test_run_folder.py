@@ -426,6 +426,17 @@ def test_tensorboard_shows_what_is_recorded(folder):
     }
 
 
+@pytest.mark.skipif(sys.platform != 'linux', reason='names are UTF-8 elsewhere')
+@pytest.mark.parametrize('name', ['caf\udce9', 'a [draft] \\ of 5*?'])
+def test_a_folder_of_any_name_is_noted_in(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    trained(folder, [1])
+    assert records_of(folder) == [{'step': 1, 'loss': 1.0}]
+    (events,) = (folder / 'events').iterdir()
+    assert events.stat().st_size
+
+
 @pytest.mark.parametrize('step', [0, 2])
 def test_tensorboard_forgets_what_comes_again(folder, step):
     with TrainingRun(folder, 3, 0) as run:
