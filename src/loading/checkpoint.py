@@ -16,10 +16,12 @@ BUNDLE = 'model.ckpt'  # Files of a released checkpoint begin with this.
 # What TensorFlow does not take as it stands in a path: pattern characters, and what is not UTF-8.
 UNFIT = re.compile(r'[\[\ud800-\udfff]' if os.name == 'nt' else r'[\[\\\ud800-\udfff]')
 # What tf.train.Saver() wrote in 2019 besides a model: step counters, powers of Adam's decay rates,
-# and for each variable the slots of its optimizer, VARIABLE/Adam_1. Restoring passes these over.
-COUNTERS = re.compile(r'(.+/)?(global_step|beta[12]_power)(_\d+)?')
+# the scale of a loss, and for each variable the slots of its optimizer, VARIABLE/Adam_1, and its
+# moving average. Restoring passes these over.
+COUNTERS = re.compile(r'(.+/)?(global_step|beta[12]_power|current_loss_scale|good_steps)(_\d+)?')
 SLOTS = re.compile(
-    r'(Adadelta|Adafactor|Adagrad|Adam|AdamW|adam_[mv]|Ftrl|Momentum|MomentumW|RMSProp)(_\d+)?'
+    r'(Adadelta|Adafactor|Adagrad|AdagradDA|Adam|AdaMax|AdamW|adam_[mv]|ExponentialMovingAverage'
+    r'|Ftrl|Momentum|MomentumW|ProximalAdagrad|RMSProp)(_\d+)?'
 )
 
 

@@ -92,6 +92,8 @@ def test_what_optimizers_save_beside_a_model_is_passed_over(tmp_path):
         tf.train.AdagradOptimizer,
         tf.train.AdadeltaOptimizer,
         tf.train.FtrlOptimizer,
+        tf.train.ProximalAdagradOptimizer,
+        lambda rate: tf.train.AdagradDAOptimizer(rate, tf.train.get_global_step()),
         functools.partial(tf.train.MomentumOptimizer, momentum=0.9),
     ]
     with tf.Graph().as_default(), tf.Session() as session:
@@ -99,7 +101,8 @@ def test_what_optimizers_save_beside_a_model_is_passed_over(tmp_path):
         for make in makers:
             with tf.name_scope('train'):
                 gradients = [(tf.ones_like(v), v) for v in variables]
-                make(0.1).apply_gradients(gradients, tf.train.get_or_create_global_step())
+                step = tf.train.get_or_create_global_step()
+                make(0.1).apply_gradients(gradients, step)
         session.run(tf.global_variables_initializer())
         checkpoint.save(session, str(tmp_path), tf.global_variables())
         expected = session.run(variables)
@@ -118,7 +121,16 @@ def test_other_tensors_than_slots_are_refused(name):
     assert not checkpoint.is_of_training(name, {'model/wte': None})
 
 
-@pytest.mark.parametrize('name', ['model/wte/adam_m', 'train/model/wte/AdamW_1', 'a/global_step_1'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'model/wte/adam_m',
+        'train/model/wte/AdamW_1',
+        'a/global_step_1',
+        'current_loss_scale',
+        'model/wte/ExponentialMovingAverage',
+    ],
+)
 def test_slots_of_other_libraries_are_known(name):
     assert checkpoint.is_of_training(name, {'model/wte': None})
 
