@@ -24,11 +24,12 @@ MAY_IMPORT = {
     'cluster': {'cluster', 'core', 'support'},
     'training': LOADED | {'training', 'generation', 'cluster'},
     'evaluation': LOADED | {'evaluation', 'generation', 'scoring'},
+    'ngrams': {'ngrams', 'core', 'support', 'evaluation'},
 }
 # The tokenizer's notion of a word and name of the end, by which support/documents.py cuts texts.
 OF_TOKENIZER = ('BOUNDARY', 'END_OF_TEXT', 'check_surrogates', 'chunks')
 EXCEPTIONS = {('support', f'encoder.{name}') for name in OF_TOKENIZER}
-WITHOUT_TENSORFLOW = {'support', 'downloads'}
+WITHOUT_TENSORFLOW = {'support', 'downloads', 'ngrams'}
 FORBIDDEN_WORDS = {  # of what is no business of the forward pass and its loop
     'model.py': r'is_tensor|shard|kernel|XLA|oneDNN|bfloat16|int8|get_collection',
     'kv_cache.py': r'is_tensor|shard|kernel|XLA|oneDNN|bfloat16|int8',

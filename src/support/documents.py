@@ -177,13 +177,13 @@ class Separator:
         return text.removeprefix('\r\n' if text.startswith('\r') else '\n')
 
 
-def note_ends(count):
+def note_ends(count, flag='--separator'):
     """Say on standard error that a text spells <|endoftext|>, if it does so, and what to do."""
     if count:
         print(
             f'note: {END_OF_TEXT} is in the text {count:,} time{"s" * (count > 1)}. It is read as '
             'these letters and ends no document; '
-            f"--separator '{END_OF_TEXT}' splits documents there",
+            f"{flag} '{END_OF_TEXT}' splits documents there",
             file=sys.stderr,
         )
 
