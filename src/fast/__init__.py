@@ -40,10 +40,12 @@ def __getattr__(name):
     return getattr(importlib.import_module(f'fast.{_MODULES[name]}'), name)
 
 
-def check_dtype(dtype):
-    """Raise ValueError unless models can run in it."""
+def check_dtype(dtype, fast=True):
+    """Raise ValueError unless models can run in it; the readable core alone runs in float32."""
     if dtype not in DTYPES:
         raise ValueError(f'dtype must be one of {", ".join(DTYPES)}, not {dtype!r}')
+    if dtype != 'float32' and not fast:
+        raise ValueError(f'fast=False computes in float32, not {dtype}')
 
 
 def takes_dtype(function):

@@ -316,11 +316,9 @@ class Engine(Generator):
         n_shards=None,
         fast=True,
     ):
-        check_dtype(dtype)
+        check_dtype(dtype, fast)
         if n_shards is not None:
             check_whole('n_shards', n_shards, least=1)
-        if dtype != 'float32' and not fast:
-            raise ValueError(f'fast=False computes in float32, not {dtype}')
         if (n_shards or 1) > 1 and not fast:
             raise ValueError(f'fast=False computes layers as a whole, not by {n_shards} shards')
         loaded = self.loaded = LoadedModel(model_name, models_dir, encoder)

@@ -78,9 +78,7 @@ class Scorer(SessionOwner):
         tokens_at_once=TOKENS_AT_ONCE,
         fast=True,
     ):
-        check_dtype(dtype)
-        if dtype != 'float32' and not fast:
-            raise ValueError(f'fast=False computes in float32, not {dtype}')
+        check_dtype(dtype, fast)
         check_whole('tokens_at_once', tokens_at_once, least=1)
         self.tokens_at_once, self.dtype = tokens_at_once, dtype
         loaded = self.loaded = LoadedModel(model_name, models_dir, encoder)
