@@ -151,7 +151,7 @@ class BloomFilter:
         counts = np.zeros(65, np.int64)
         for start in range(0, len(self.words), MANY_WORDS):
             part = self.words[start : start + MANY_WORDS]
-            ones = ONES[part.view('<u2')].reshape(-1, 4).sum(axis=1)
+            ones = ONES[part.view('<u2')].reshape(-1, 4).sum(axis=1, dtype=np.int64)
             counts += np.bincount(ones, minlength=65)
         return float(counts @ function(np.arange(65)) / len(self.words))
 

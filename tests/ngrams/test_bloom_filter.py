@@ -129,6 +129,17 @@ def test_a_full_filter_holds_all_and_keeps_the_bound():
     assert not known.contains(random_ngrams(1_000_000, seed=1)).any()
 
 
+@pytest.mark.parametrize('place', range(7))
+def test_8_grams_that_differ_little_fill_it_like_random_ones(place):
+    """Counted up in two neighbouring tokens, the others 0."""
+    ngrams = np.zeros([100_000, 8], np.uint16)
+    ngrams[:, place], ngrams[:, place + 1] = np.divmod(np.arange(100_000), 317)
+    known = BloomFilter(100_000)
+    known.add(ngrams[::2])
+    assert known.distinct() == pytest.approx(50_000, rel=0.005)
+    assert known.contains(ngrams).tolist() == [True, False] * 50_000
+
+
 def test_the_rate_of_false_positives_is_what_the_words_say():
     """Measured where there are enough of them: in a filter with too much in it."""
     known = BloomFilter(97_000)

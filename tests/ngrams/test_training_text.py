@@ -176,7 +176,7 @@ def test_an_exact_set_takes_no_filter_and_no_capacity(files, settings):
         begin(files, 'v', exact=True, **settings)
 
 
-@pytest.mark.parametrize('name', ['-', '/dev/null'])
+@pytest.mark.parametrize('name', ['-', os.devnull])
 def test_text_of_unknown_size_needs_a_capacity(name):
     with pytest.raises(ValueError, match='is not known: give --capacity'):
         begin([name], 'v')
@@ -198,6 +198,18 @@ def test_too_many_8_grams_for_a_filter_are_not_saved(tmp_path, monkeypatch):
     assert not os.path.exists(path)
 
 
+def test_the_bound_is_checked_at_the_end_as_well(tmp_path):
+    """The first file is just too long, the second ends before the next check of `add`."""
+    random = np.random.default_rng(0)
+    for name, size in (('a.txt', 100_010), ('b.txt', 6_000)):
+        letters = random.choice(list('abcdefghijklmnop'), size)
+        (tmp_path / name).write_text(''.join(letters), 'utf-8')
+    text, to_read = begin([str(tmp_path / 'a.txt'), str(tmp_path / 'b.txt')], 'v', capacity=100_000)
+    with pytest.raises(ValueError, match='more than 100,000 different'):
+        read_all(text, to_read, None, ENCODER, None, nothing)
+    assert text.ngrams.added == 100_010 + 6_000 - 14
+
+
 def test_the_end_token_that_is_spelled_is_noted(tmp_path, capsys):
     path = write_lines(tmp_path / 'a.jsonl', ['a <|endoftext|> b'] * 3)
     filter_of([str(path)])
@@ -212,6 +224,7 @@ def test_memory_is_said(files):
     assert 'exact set: about 100 bytes' in memory_of(begin(files, 'v', exact=True)[0])
 
 
+@pytest.mark.skipif(os.name == 'nt', reason='has no such pipes')
 def test_a_pipe_is_read_again_each_time(tmp_path):
     pipe = str(tmp_path / 'pipe')
     os.mkfifo(pipe)
