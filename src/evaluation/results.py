@@ -68,6 +68,11 @@ class ResultsFile:
             # The process that wrote this may have died before it came to the rest.
             self._write_table(content)
             remove(*(path for path in begun if task_of(path) in self.tasks))
+        elif os.path.lexists(self.table_path):
+            raise ValueError(
+                f'{self.table_path} is there already without {self.path}: choose another '
+                '--results_dir, or forget it with --restart'
+            )
 
     def _read(self):
         try:

@@ -216,3 +216,12 @@ def test_what_a_killed_process_left_is_put_in_order(path):
         assert list(results.tasks) == ['ptb', 'cbt_ne']
     assert path.with_suffix('.md').read_text('utf-8') == whole
     assert sorted(os.listdir(unfinished)) == ['lock', 'text8.jsonl']
+
+
+def test_a_file_of_others_in_the_place_of_the_table_stays(path):
+    mine = path.with_suffix('.md')
+    path.parent.mkdir()
+    mine.write_text('mine', encoding='utf-8')
+    with pytest.raises(ValueError, match='124M.md is there already without .*124M.json'):
+        write(path, 'ptb')
+    assert files_beside(path) == [mine.name] and mine.read_text(encoding='utf-8') == 'mine'
