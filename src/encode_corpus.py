@@ -42,9 +42,10 @@ def encode_corpus(
     held_out = None if validation_data is None else corpus.Sources([validation_data], separator)
     encoder = load_encoder(model_name, expand(models_dir))
     written = corpus.encode_with_progress(sources, encoder, folder, validation, seed, held_out)
-    for split in corpus.SPLITS:
-        if split in written:
-            print(summary(split, **written[split]))
+    with command_line.keeping(f'{folder} is written'):
+        for split in corpus.SPLITS:
+            if split in written:
+                print(summary(split, **written[split]), flush=True)
 
 
 def summary(split, documents, tokens, bytes):

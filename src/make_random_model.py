@@ -51,7 +51,8 @@ def make_random_model(
         hparams.override_from_dict({'n_vocab': write_vocabulary(vocabulary, unfinished, n_merges)})
         check_room(unfinished, hparams)
         write_weights(unfinished, hparams, seed)
-    print(f'wrote {folder}')
+    with command_line.keeping(f'{folder} is written'):
+        print(f'wrote {folder}', flush=True)
 
 
 def write_vocabulary(source, folder, n_merges):

@@ -63,7 +63,9 @@ def train_encoder(
             f' to merge that occur {min_frequency} times or more',
             file=sys.stderr,
         )
-    print(f'wrote {shown(folder)}: {len(merges)} merges, {bytes_per_token:.3f} bytes per token')
+    with command_line.keeping(f'{folder} is written'):
+        learned = f'{len(merges)} merges, {bytes_per_token:.3f} bytes per token'
+        print(f'wrote {shown(folder)}: {learned}', flush=True)
 
 
 def files_to_learn_from(sources):

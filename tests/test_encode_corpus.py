@@ -54,6 +54,16 @@ def test_it_writes_the_tokens_and_says_how_many(call, no_tensorflow, tmp_path, p
     assert output == '\n'.join([*lines, ''])
 
 
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='there is no disk that is always full')
+def test_who_loses_its_output_is_told_that_the_corpus_is_written(call, monkeypatch, tmp_path, poem):
+    with open('/dev/full', 'w') as full, monkeypatch.context() as patch:
+        patch.setattr(sys, 'stdout', full)
+        status, _, errors = call(encode_corpus, tmp_path / 'out', poem, *DEMO)
+    lost = 'error: cannot write to standard output: No space left on device; '
+    assert (status, errors) == (2, f'{lost}{tmp_path / "out"} is written\n')
+    assert (tmp_path / 'out' / 'corpus.json').exists()
+
+
 def test_its_flags_reach_the_corpus(call, tmp_path, poem):
     source = tmp_path / 'texts' / 'a.jsonl'
     source.parent.mkdir()

@@ -315,8 +315,8 @@ def place_of(source):
     """The absolute path of a source of text, or of each in a list."""
     if isinstance(source, list):
         return [place_of(each) for each in source]
-    if not isinstance(source, str) or source == STANDARD_INPUT:
-        return source
+    if not isinstance(source, str) or source == STANDARD_INPUT or '\0' in source:
+        return source  # the last of these is damage, and no path
     return os.path.normcase(os.path.realpath(source))
 
 

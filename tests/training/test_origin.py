@@ -348,6 +348,7 @@ def test_settings_that_are_lost_are_not_taken_for_the_same(models):
         ('validation_data', ['v.txt', './v.txt', '{here}/v.txt', 'texts/../v.txt'], '{here}/w.txt'),
         ('validation_data', ['-'], '{here}/-'),
         ('data', [['t', 'u'], ['t/', './u'], ['{here}/t', '{here}/u/']], ['u', 't']),
+        ('data', [['t']], ['\0']),
         ('data', [['t/*.txt'], ['{here}/t/*.txt'], ['./t//*.txt']], ['t/*.jsonl']),
     ],
 )
