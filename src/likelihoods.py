@@ -15,8 +15,9 @@ def finite(logits):
     """Logits [N, V] as they are; an InvalidArgumentError when it runs if any is not finite.
 
     A weight that is NaN or infinite makes logits that are, in whatever dtype it is stored. To look
-    at the logits takes a thousandth of a step, where looking at all weights would take long. They
-    are summed: a sum is finite if, and only if, all of its terms are.
+    at the logits takes a thousandth of a step of decoding and 3 % of scoring, where looking at all
+    weights would take long. They are summed: of numbers that can be meant a sum is finite if, and
+    only if, all of its terms are.
     """
     sums = tf.reduce_sum(tf.cast(logits, tf.float32), axis=-1)  # too large for float16
     checked = tf.debugging.check_numerics(sums, NOT_FINITE)

@@ -180,4 +180,4 @@ def list_folder(path):
 
 
 def is_model(models_dir, name):
-    return os.path.isfile(os.path.join(models_dir, name, 'hparams.json'))
+    return not lacking(os.path.join(models_dir, name), FILES)

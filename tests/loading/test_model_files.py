@@ -85,6 +85,7 @@ def test_another_missing_model_comes_with_the_names_there_are(tmp_path):
 def test_advice_does_not_name_the_model_that_failed(tmp_path, monkeypatch):
     put(tmp_path / 'mine', ['hparams.json'])
     put(tmp_path / 'other')
+    put(tmp_path / 'without_weights', RELEASE[:3])
     monkeypatch.setenv('MODELS', str(tmp_path))
     for name in ('mine', 'mine/', './mine'):
         assert '; there are: other;' in refusal(name, tmp_path)
