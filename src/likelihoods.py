@@ -11,18 +11,18 @@ TINY = 1e-30  # the logarithm of a lower probability lacks digits, or is infinit
 NOT_FINITE = 'the logits are NaN or infinite'
 
 
-def finite(logits):
-    """Logits [N, V] as they are; an InvalidArgumentError when it runs if any is not finite.
+def finite(x):
+    """Logits x [N, V], or what follows from them, as they are; an error if any is not finite.
 
     A weight that is NaN or infinite makes logits that are, in whatever dtype it is stored. To look
-    at the logits takes a thousandth of a step of decoding and 3 % of scoring, where looking at all
-    weights would take long. They are summed: of numbers that can be meant a sum is finite if, and
-    only if, all of its terms are.
+    at the logits takes a thousandth of a step of decoding, where looking at all weights would take
+    long. They are summed: of numbers that can be meant a sum is finite if, and only if, all of its
+    terms are. The error is an InvalidArgumentError when it runs.
     """
-    sums = tf.reduce_sum(tf.cast(logits, tf.float32), axis=-1)  # too large for float16
+    sums = tf.reduce_sum(tf.cast(x, tf.float32), axis=-1)  # too large for float16
     checked = tf.debugging.check_numerics(sums, NOT_FINITE)
     with tf.control_dependencies([checked]):
-        return tf.identity(logits)
+        return tf.identity(x)
 
 
 def logprobs_of(logits, p, targets):

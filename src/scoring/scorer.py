@@ -115,11 +115,11 @@ class Scorer(SessionOwner):
         self.states = tf.placeholder(tf.float32, [None, self.hparams.n_embd], 'states')
         self.targets = tf.placeholder(tf.int32, [None], 'targets')
         self.k = tf.placeholder(tf.int32, [], 'k')
-        logits = finite(seam.token_embedding(self.hparams).product(self.states))
+        logits = seam.token_embedding(self.hparams).product(self.states)
         self.scores = scores_of(logits, self.targets)
         most_likely = tf.nn.top_k(logits, self.k)
         normaliser = tf.reduce_logsumexp(logits, axis=-1, keepdims=True)
-        self.most_likely = [most_likely.indices, most_likely.values - normaliser]
+        self.most_likely = [most_likely.indices, finite(most_likely.values - normaliser)]
 
     def score_windows(self, windows, details=False, progress=None, ranks=True):
         """Yield the Scores of windows, in their order.
@@ -363,8 +363,13 @@ def visible(branches):
 
 
 def scores_of(logits, targets):
-    """The Scores of targets [N] by logits [N, V]: tensors [N]."""
+    """The Scores of targets [N] by logits [N, V]: tensors [N].
+
+    Logits that are NaN or infinite are an InvalidArgumentError: a softmax of them is all NaN.
+    """
     p = tf.nn.softmax(logits)  # a single kernel
     return Scores(
-        logprobs_of(logits, p, targets), ranks_of(logits, targets), entropies_of(logits, p)
+        finite(logprobs_of(logits, p, targets)),
+        ranks_of(logits, targets),
+        finite(entropies_of(logits, p)),
     )
