@@ -8,12 +8,14 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import model
+import seam
 from cluster.collective import Group
 from fast.session import session_config
 from helpers import hf_gpt2
 from hparams import HParams
 from loading import checkpoint
-from training import dropout, loss, windows
+from training import loss, windows
+from training.dropout import Training
 from training.plan import TrainingPlan
 from training.trainer import Trainer
 
@@ -181,21 +183,28 @@ def test_bfloat16_stays_close_to_torch_in_float32(torch, weights, recompute):
     assert not np.allclose(losses, expected_losses, rtol=1e-4), 'that was no bfloat16'
 
 
-def masks(plan, monkeypatch):
-    """What dropout multiplies values with: for each batch of a run a dict of arrays by place."""
-    places, drop = {}, model.dropout
+class Masks(Training):
+    """Drops nothing, and keeps what dropout would multiply values with: {place: tensor}."""
 
-    def record(x, place):
-        places[f'{tf.get_variable_scope().name}/{place}'] = drop(tf.ones_like(x), place)
+    def __init__(self, *arguments, **more):
+        super().__init__(*arguments, **more)
+        self.places = {}
+
+    def dropout(self, x, place):
+        name = f'{tf.get_variable_scope().name}/{place}'
+        self.places[name] = super().dropout(tf.ones_like(x), place)
         return x
 
-    with tf.Graph().as_default(), tf.Session() as session, monkeypatch.context() as patch:
-        patch.setattr(model, 'dropout', record)
+
+def masks(plan):
+    """What dropout multiplies values with: for each batch of a run a dict of arrays by place."""
+    with tf.Graph().as_default(), tf.Session() as session:
         seed = tf.placeholder(tf.int32, [2])
-        with dropout.dropout(plan.dropout, seed):
+        execution = Masks(dropout=plan.dropout, seed=seed)
+        with seam.carried_out_by(execution):
             model.model(HPARAMS, tf.zeros([plan.batch_size, plan.window], tf.int32))
         numbers = range(plan.steps * plan.accumulate)
-        return [session.run(places, {seed: [plan.seed, number]}) for number in numbers]
+        return [session.run(execution.places, {seed: [plan.seed, number]}) for number in numbers]
 
 
 @pytest.mark.parametrize('recompute', [False, True])
@@ -204,7 +213,7 @@ def test_dropout_at_the_places_of_torch_gives_its_losses(torch, weights, recompu
     plan = dataclasses.replace(
         PLAN, steps=6, accumulate=2, dropout=0.1, recompute=recompute, seed=3
     )
-    of_batches = iter(masks(plan, monkeypatch))
+    of_batches = iter(masks(plan))
 
     def forward(network, inputs):
         of_places = iter(next(of_batches).values())
@@ -225,10 +234,10 @@ def test_dropout_at_the_places_of_torch_gives_its_losses(torch, weights, recompu
     check(train(plan, weights), expected, rtol=1e-4)
 
 
-def test_dropout_drops_its_share_at_each_place_and_scales_the_rest(torch, monkeypatch):
+def test_dropout_drops_its_share_at_each_place_and_scales_the_rest(torch):
     rate, n = 0.1, 2**15
     plan = dataclasses.replace(PLAN, steps=4, warmup=0, dropout=rate)
-    flat = [mask.flatten() for batch in masks(plan, monkeypatch) for mask in batch.values()]
+    flat = [mask.flatten() for batch in masks(plan) for mask in batch.values()]
     assert len(flat) == 4 * 7
     scaled = torch.nn.functional.dropout(torch.ones(n), rate).max().item()
 
