@@ -9,7 +9,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'src'))
 
 from downloads import fetch, transport
-from support import command_line
+from support import command_line, stopping
 from support.files import expand
 
 MANIFEST = os.path.join(sys.path[0], 'loading', 'released_models.json')
@@ -46,7 +46,7 @@ def download_model(
         return
     needed = [file for file in files if not (os.path.exists(file.path) and report(file))]
     fetch.require_space(needed, models_dir)
-    with command_line.keeping(fetch.KEPT):
+    with stopping.keeping(fetch.KEPT):
         for file in needed:
             obtain(file)
 

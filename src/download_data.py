@@ -11,7 +11,7 @@ import sys
 from typing import NamedTuple
 
 from downloads import archives, fetch
-from support import command_line
+from support import command_line, stopping
 from support.files import expand, replacing
 
 MANIFEST = os.path.join(
@@ -72,7 +72,7 @@ def download_data(
         return
     needed = [d for d in downloads if not is_complete(d)]
     require_space(needed, data_dir)
-    with command_line.keeping(fetch.KEPT):
+    with stopping.keeping(fetch.KEPT):
         for d in needed:
             obtain(d)
     for d in downloads:

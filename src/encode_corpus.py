@@ -2,7 +2,7 @@
 """Encode texts once, to train on them often: a folder of token files."""
 
 from loading.model_files import load_encoder
-from support import command_line
+from support import command_line, stopping
 from support.documents import Separator
 from support.files import expand
 from training import corpus
@@ -42,7 +42,7 @@ def encode_corpus(
     held_out = None if validation_data is None else corpus.Sources([validation_data], separator)
     encoder = load_encoder(model_name, expand(models_dir))
     written = corpus.encode_with_progress(sources, encoder, folder, validation, seed, held_out)
-    with command_line.keeping(f'{folder} is written'):
+    with stopping.keeping(f'{folder} is written'):
         for split in corpus.SPLITS:
             if split in written:
                 print(summary(split, **written[split]), flush=True)

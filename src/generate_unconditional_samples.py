@@ -11,7 +11,7 @@ from generation.sample_file import SampleFile, seed_of
 from generation.start import start_engine
 from hparams import read_hparams
 from loading.model_files import find_model, fingerprint, load_encoder_with_end
-from support import command_line
+from support import command_line, stopping
 from support.checks import check_whole
 from support.files import expand
 from support.settings import (
@@ -79,7 +79,7 @@ def sample_model(
     origin = {'model': model_name, 'weights': fingerprint(folder), 'dtype': dtype}
     sink = Terminal() if output is None else SampleFile(output, origin, settings.values())
     kept = output and f'{output} keeps its samples: run the same command again to go on'
-    with sink, command_line.keeping(kept):
+    with sink, stopping.keeping(kept):
         if nsamples and sink.written >= nsamples:
             print(f'{output} holds {sink.written} samples already', file=sys.stderr)
             return

@@ -8,7 +8,7 @@ from generation.start import start_engine
 from generation.text_stream import TextStream
 from hparams import read_hparams
 from loading.model_files import find_model, load_encoder
-from support import command_line
+from support import command_line, stopping
 from support.checks import check_switch, check_whole
 from support.files import expand
 from support.settings import (
@@ -144,7 +144,7 @@ def ask():
 
 def show_samples(engine, tokens, settings, nsamples, batch_size, first_sample=0):
     """Print nsamples continuations in the format of 2019; a single one as it is produced."""
-    with command_line.deferred_interrupts() as pressed:
+    with stopping.deferred_interrupts() as pressed:
 
         def check(*_):
             if pressed.is_set():

@@ -9,7 +9,7 @@ from encoder import get_encoder
 from hparams import HParams
 from loading.model_files import folder_of
 from loading.startup import quiet
-from support import command_line
+from support import command_line, stopping
 from support.checks import check_whole
 from support.files import building, expand, open_named
 
@@ -51,7 +51,7 @@ def make_random_model(
         hparams.override_from_dict({'n_vocab': write_vocabulary(vocabulary, unfinished, n_merges)})
         check_room(unfinished, hparams)
         write_weights(unfinished, hparams, seed)
-    with command_line.keeping(f'{folder} is written'):
+    with stopping.keeping(f'{folder} is written'):
         print(f'wrote {folder}', flush=True)
 
 

@@ -10,7 +10,7 @@ from ngrams import counts as counting
 from ngrams.figure import check_matplotlib, draw
 from ngrams.training_text import begin, memory_of, read_all, total_size
 from scoring.outputs import check_outputs
-from support import command_line
+from support import command_line, stopping
 from support.documents import Separator, find_files
 from support.files import expand
 from support.progress import show_progress
@@ -72,7 +72,7 @@ def overlap(
         some = f'{text.n_saved} file{"s" * (text.n_saved != 1)}'
         return f'{filter} has {some} of TRAIN; the same command goes on' if text.n_saved else ''
 
-    with command_line.keeping(kept):
+    with stopping.keeping(kept):
         with bar('TRAIN', to_read) as shown:
             read_all(text, to_read, separator_of(separator), encoder, filter, shown.update)
         if not tests:

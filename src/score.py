@@ -14,7 +14,7 @@ from loading.model_files import find_model, load_encoder_with_end
 from scoring.documents import read
 from scoring.outputs import check_outputs, open_sinks, report
 from scoring.start import start_scorer
-from support import command_line
+from support import command_line, stopping
 from support.checks import check_whole
 from support.documents import Separator, find_files
 from support.files import expand
@@ -102,7 +102,7 @@ def score(
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         lost = print_all(report(scored, sinks, encoder, files, width), go_on=bool(sinks))
     if lost:
-        with command_line.keeping(f'{" and ".join(outputs)} written all the same'):
+        with stopping.keeping(f'{" and ".join(outputs)} written all the same'):
             raise lost
 
 

@@ -4,7 +4,7 @@
 import contextlib
 import sys
 
-from support import command_line
+from support import command_line, stopping
 from support.checks import check_whole
 from support.files import expand
 from training.corpus import HELD_OUT
@@ -145,7 +145,7 @@ def train(
             return 'nothing is saved yet'
         return f'{origin.folder} keeps step {step}: run the same command again to go on'
 
-    with command_line.keeping(kept), contextlib.ExitStack() as stack:
+    with stopping.keeping(kept), contextlib.ExitStack() as stack:
         if writes:
             stack.enter_context(held(origin.folder))
             check_step(origin)
@@ -159,7 +159,7 @@ def train(
         trainer = stack.enter_context(start_trainer(origin, plan, group, samples))
         run = stack.enter_context(start_run(origin, keep)) if writes else None
         loop = TrainingLoop(trainer, run, windows, routine, tokens.held_out, tokens.bytes_per_token)
-        with command_line.deferred_interrupts() as pressed:
+        with stopping.deferred_interrupts() as pressed:
             loop(origin.step + 1, pressed)
 
 

@@ -9,7 +9,7 @@ import tempfile
 
 from encoder import BOUNDARY, END_OF_TEXT, PATTERN, Encoder, bytes_to_unicode
 from loading.model_files import folder_of
-from support import command_line
+from support import command_line, stopping
 from support.checks import check_whole
 from support.documents import Separator, find_files, note_ends, pieces, read_documents
 from support.files import building, expand, open_named, place_to_build, shown
@@ -49,7 +49,7 @@ def train_encoder(
     files = files_to_learn_from(sources)
     separator = None if separator is None else Separator(separator)
     require_writable(folder)
-    with command_line.deadly_signals():  # tokenizers would let Python hear of them at its end
+    with stopping.deadly_signals():  # tokenizers would let Python hear of them at its end
         merges = learn_merges(
             read_documents(files, separator), n_vocab - N_NOT_MERGED, min_frequency
         )
@@ -63,7 +63,7 @@ def train_encoder(
             f' to merge that occur {min_frequency} times or more',
             file=sys.stderr,
         )
-    with command_line.keeping(f'{folder} is written'):
+    with stopping.keeping(f'{folder} is written'):
         learned = f'{len(merges)} merges, {bytes_per_token:.3f} bytes per token'
         print(f'wrote {shown(folder)}: {learned}', flush=True)
 

@@ -41,7 +41,7 @@ from fast import check_dtype, takes_dtype
 from hparams import read_hparams
 from loading.model_files import find_model, fingerprint, load_encoder_with_end
 from scoring.start import start_scorer
-from support import command_line
+from support import command_line, stopping
 from support.checks import check_whole
 from support.files import expand, shown
 from support.provenance import source_digest, source_version
@@ -112,7 +112,7 @@ def evaluate(
         if runs:
             scorer = start_scorer(model_name, models_dir, encoder=encoder, dtype=dtype)
             kept = f'{results.unfinished} keeps what is scored: run the same command again to go on'
-            with scorer, command_line.keeping(kept):
+            with scorer, stopping.keeping(kept):
                 run_all(runs, scorer, results)
         else:
             print(f'{path} holds all of this already', file=sys.stderr)

@@ -15,8 +15,8 @@ import pytest
 
 from helpers.paths import ROOT
 from interactive_conditional_samples import interact_model
-from support.command_line import deferred_interrupts
 from support.settings import SAMPLING
+from support.stopping import deferred_interrupts
 
 SCRIPT = ROOT / 'src' / 'interactive_conditional_samples.py'
 RULE = '=' * 80

@@ -12,7 +12,7 @@ import score as script
 from fast import DTYPES
 from helpers.texts import write_lines
 from scoring.scorer import Scorer
-from support.command_line import OutputLost
+from support.stopping import OutputLost
 
 TEXT = 'Fellow citizens — of the naïve 日本 Senate,\r\n\r\nI have the honor to report: ' * 9
 LABELS = [

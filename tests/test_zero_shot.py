@@ -17,7 +17,7 @@ from helpers import small_tasks as small
 from helpers.paths import ROOT
 from helpers.table_scorer import TableScorer, uniform
 from make_random_model import make_random_model
-from support.command_line import Stopped
+from support.stopping import Stopped
 
 SIZES = dict(n_merges=0, n_ctx=1024, n_embd=8, n_head=2, n_layer=1)
 

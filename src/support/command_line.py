@@ -8,32 +8,15 @@ import os
 import re
 import signal
 import sys
-import threading
 
 import fire
 
 from support.files import shown
+from support.stopping import OutputLost, Stopped, stopping_now, watched_streams, what_is_kept
 
 EXIT_OUTPUT_CLOSED = 1
 EXIT_BAD_INPUT = 2
 EXIT_SIGNAL = 128  # and the number of the signal, as shells report it
-# `docker stop`, `kill` and the notice of a cluster send SIGTERM, a terminal that closes SIGHUP.
-TERMINATING = [getattr(signal, name) for name in ('SIGTERM', 'SIGHUP') if hasattr(signal, name)]
-
-
-class Stopped(BaseException):
-    """A program is to stop, by the signal of this number. Ctrl-C is KeyboardInterrupt, as ever."""
-
-    def __init__(self, number):
-        super().__init__(f'stopped by {signal.Signals(number).name}')
-        self.number = number
-
-
-class OutputLost(OSError):
-    """A standard stream takes no more: its reader (head, a terminal) is gone, or a disk is full."""
-
-    def __str__(self):
-        return f'cannot write to {self.filename}: {self.strerror}'
 
 
 def run(function, argv=None):
@@ -42,8 +25,8 @@ def run(function, argv=None):
     Flags are those of `function`'s signature, parsed by python-fire; a parameter annotated `str`
     keeps the text as it was typed ('1e5' stays text). A ValueError or OSError from `function`
     becomes one line on standard error and exit status 2. Ctrl-C, SIGTERM and SIGHUP end it where
-    it is, or where that is safe (`deferred_interrupts`), with status 128 + their number; a reader
-    of its output that goes away, with status 1. What is kept then is told (`keeping`).
+    it is, or where that is safe, with status 128 + their number; a reader of its output that goes
+    away, with status 1 (stopping.py, which also tells what is kept then).
 
     function: callable; its docstring is the help text that `-- --help` shows.
     argv: list of str, without the program's name; None means sys.argv.
@@ -51,7 +34,7 @@ def run(function, argv=None):
     argv = sys.argv[1:] if argv is None else list(argv)
     help_wanted = '--help' in argv or '-h' in argv
     use_utf8()
-    with watched_streams(), handling(default_signals(), stop_now):
+    with watched_streams(), stopping_now():
         try:
             if help_wanted:
                 show_help(function)
@@ -98,69 +81,6 @@ def leave(status, lines):
     sys.exit(status)
 
 
-@contextlib.contextmanager
-def keeping(what):
-    """Have `run` tell what is kept of the work in the block if that is stopped before its end.
-
-    what: str, or a function that returns one; nothing is told if it is empty.
-    """
-    try:
-        yield
-    except (KeyboardInterrupt, Stopped, OutputLost) as error:
-        error.kept = what() if callable(what) else what
-        raise
-
-
-def what_is_kept(error):
-    """What `keeping` has to tell of an error, a list of one text or none."""
-    return list(filter(None, [getattr(error, 'kept', '')]))
-
-
-class Stream:
-    """Standard output or error: raises OutputLost for what it cannot write, and drops the rest.
-
-    stop: if there is one, a Stop that is set instead.
-    """
-
-    def __init__(self, stream, name):
-        self.stream, self.name, self.stop = stream, name, None
-
-    def __getattr__(self, name):
-        return getattr(self.stream, name)
-
-    def write(self, text):
-        with self._watched():
-            return self.stream.write(text)
-
-    def flush(self):
-        with self._watched():
-            self.stream.flush()
-
-    @contextlib.contextmanager
-    def _watched(self):
-        try:
-            yield
-        except OSError as error:
-            lost = OutputLost(error.errno, error.strerror, self.name)
-            with contextlib.suppress(OSError):  # Python would fail again when it flushes at exit
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
-            if self.stop is None:
-                raise lost from error
-            self.stop.give(lost)
-
-
-@contextlib.contextmanager
-def watched_streams():
-    """Have a Stream in the place of standard output and of standard error."""
-    before = sys.stdout, sys.stderr
-    sys.stdout = Stream(sys.stdout, 'standard output')
-    sys.stderr = Stream(sys.stderr, 'standard error')
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = before
-
-
 def use_utf8():
     """Read and write the standard streams as UTF-8 whatever the locale says."""
     for name in ('stdin', 'stdout', 'stderr'):
@@ -171,85 +91,6 @@ def use_utf8():
             # A line may quote a file name that is not UTF-8, and must come through.
             errors = 'strict' if stream is sys.stdin else 'backslashreplace'
             stream.reconfigure(encoding='utf-8', errors=errors)
-
-
-class Stop(threading.Event):
-    """Set when a program is to stop where that is safe; `error` is what it is to raise there."""
-
-    def __init__(self):
-        super().__init__()
-        self.error = KeyboardInterrupt()
-
-    def give(self, error):
-        """Set it for a reason, unless there is one already."""
-        if not self.is_set():
-            self.error = error
-            self.set()
-
-
-@contextlib.contextmanager
-def deferred_interrupts():
-    """Yield a Stop, for the block to look at where it can end; see `Stop.error`.
-
-    It is set by Ctrl-C, SIGTERM, SIGHUP, and by a standard stream that takes no more. So work stops
-    between two pieces, not in the midst of TensorFlow's session. Ctrl-C after another signal
-    interrupts at once. A process that was told to ignore a signal (nohup) still ignores it.
-    """
-    stop, signalled = Stop(), threading.Event()
-
-    def press(number, _):
-        if number == signal.SIGINT and signalled.is_set():
-            raise KeyboardInterrupt
-        signalled.set()
-        stop.give(KeyboardInterrupt() if number == signal.SIGINT else Stopped(number))
-
-    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, Stream)]
-    for stream in streams:
-        stream.stop = stop
-    try:
-        with handling(our_signals(), press):
-            yield stop
-    finally:
-        for stream in streams:
-            stream.stop = None
-    if stop.is_set() and not isinstance(stop.error, KeyboardInterrupt):
-        raise stop.error  # it came after the block had looked for the last time
-
-
-@contextlib.contextmanager
-def deadly_signals():
-    """Let signals end the process in the block, where Python would hear of them at its end."""
-    with handling(our_signals(), signal.SIG_DFL):
-        yield
-
-
-@contextlib.contextmanager
-def handling(numbers, handler):
-    """Have a handler for signals of these numbers in the block."""
-    before = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def stop_now(number, _):
-    """The handler of TERMINATING; more of them, as a terminal sends, do not disturb the end."""
-    for other in TERMINATING:
-        signal.signal(other, signal.SIG_IGN)
-    raise Stopped(number)
-
-
-def default_signals():
-    """Those of TERMINATING that nobody has told the process to ignore."""
-    return [number for number in TERMINATING if signal.getsignal(number) is signal.SIG_DFL]
-
-
-def our_signals():
-    """The signals that now raise KeyboardInterrupt or Stopped."""
-    handlers = signal.default_int_handler, stop_now
-    return [n for n in (signal.SIGINT, *TERMINATING) if signal.getsignal(n) in handlers]
 
 
 def check_flags(function, argv):

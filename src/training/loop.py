@@ -54,7 +54,7 @@ class TrainingLoop:
     def __call__(self, first_step, pressed):
         """Train from a step on until the end, or until somebody wants to stop: save, raise why.
 
-        pressed: command_line.Stop.
+        pressed: stopping.Stop.
         Raises ValueError when the loss is not finite; the last checkpoint is from before that.
         """
         plan = self.plan

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from support import progress
-from support.command_line import Stop, Stopped
+from support.stopping import Stop, Stopped
 from training.loop import Routine, TrainingLoop, perplexity
 from training.plan import TrainingPlan
 from training.windows import Windows, sequential
