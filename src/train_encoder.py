@@ -14,7 +14,7 @@ from support.checks import check_whole
 from support.documents import Separator, find_files, note_ends, pieces, read_documents
 from support.files import building, expand, open_named, place_to_build, shown
 from support.progress import show_progress
-from training.origin import VOCABULARY
+from training.saved import VOCABULARY
 
 N_NOT_MERGED = 256 + 1  # tokens that no merge makes: the bytes and <|endoftext|>
 PART_CHARACTERS = 2**14  # tokenizers gets so many at a time; 16 times as many halve its speed

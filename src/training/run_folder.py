@@ -26,15 +26,8 @@ import tensorflow.compat.v1 as tf
 from loading import checkpoint
 from support.files import sync, sync_folder
 from training import metrics
-from training.origin import (
-    BEST,
-    KINDS,
-    SIZES,
-    VOCABULARY,
-    checkpoint_files,
-    complete_steps,
-    copy_whole,
-)
+from training.origin import copy_whole
+from training.saved import BEST, KINDS, SIZES, VOCABULARY, checkpoint_files, complete_steps
 
 SHARED = (SIZES, *VOCABULARY)  # the files that a run and its best model have in common
 

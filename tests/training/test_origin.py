@@ -16,11 +16,11 @@ from training.origin import (
     check_step,
     find_origin,
     held,
-    last_step,
     read_setup,
     write_json,
     write_setup,
 )
+from training.saved import last_step
 
 SMALL = {'n_ctx': 16, 'n_embd': 16, 'n_head': 2, 'n_layer': 1}
 SETTINGS = {'steps': 10, 'batch_size': 2, 'data': ['text.txt'], 'start': 'bytes'}
