@@ -12,7 +12,7 @@ from generation.start import start_engine
 from hparams import read_hparams
 from loading.model_files import find_model, fingerprint, load_encoder_with_end
 from support import command_line, stopping
-from support.checks import check_whole
+from support.checks import check_batch_size, check_whole
 from support.files import expand
 from support.settings import (
     Settings,
@@ -61,7 +61,7 @@ def sample_model(
             unless there are two cores, or on a GPU
     """
     check_whole('nsamples', nsamples, least=0, remark='0 goes on without end')
-    check_whole('batch_size', batch_size, least=1)
+    check_batch_size(batch_size)
     check_dtype(dtype)
     check_xla(xla)
     models_dir = expand(models_dir)

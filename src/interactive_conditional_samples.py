@@ -9,7 +9,7 @@ from generation.text_stream import TextStream
 from hparams import read_hparams
 from loading.model_files import find_model, load_encoder
 from support import command_line, stopping
-from support.checks import check_switch, check_whole
+from support.checks import check_batch_size, check_switch, check_whole
 from support.files import expand
 from support.settings import (
     Settings,
@@ -66,7 +66,7 @@ def interact_model(
         xla: compile each step, which takes seconds at first; pays for many long samples at a time
     """
     check_whole('nsamples', nsamples, least=1)
-    check_whole('batch_size', batch_size, least=1)
+    check_batch_size(batch_size)
     check_dtype(dtype)
     check_xla(xla)
     check_switch('keep_end', keep_end)

@@ -38,7 +38,7 @@ from generation.text_stream import TextStream
 from hparams import read_hparams
 from loading.model_files import find_model, fingerprint, load_encoder_with_end
 from scoring.start import start_scorer
-from support.checks import check_whole
+from support.checks import check_batch_size
 from support.files import expand
 from support.settings import SAMPLING, Settings
 
@@ -76,7 +76,7 @@ class TensorFlowGPT2(TemplateLM):
             raise ValueError(f'gpt2-tf takes no model argument {", ".join(map(repr, unknown))}')
         super().__init__()
         self.batch_size = AUTOMATIC if str(batch_size).startswith('auto') else int(batch_size)
-        check_whole('batch_size', self.batch_size, least=1)
+        check_batch_size(self.batch_size)
         self.model_name, self.models_dir = str(model_name), expand(str(models_dir))
         self.dtype, self.seed = dtype, seed
         self.folder = find_model(self.model_name, self.models_dir)

@@ -293,6 +293,7 @@ def test_control_c_keeps_what_is_written(call, fast_start, flags, tmp_path, monk
         (['--nsamples', -1], 'nsamples must be a whole number of at least 0 (0 goes on without'),
         (['--nsamples', 'many'], 'nsamples must be'),
         (['--batch_size', 0], 'batch_size must be'),
+        (['--batch_size', 10**9], 'batch_size must be at most'),
         (['--batch_size', '2.0'], 'batch_size must be'),
         (['--length', 0], 'length must be'),
         (['--length', 65], 'a prompt of 1 tokens and 65 new ones exceed the context of 64 tokens'),

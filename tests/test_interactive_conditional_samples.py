@@ -332,6 +332,7 @@ def test_without_a_length_samples_take_half_the_context_or_the_room_left(
         (['--nsamples', 'many'], "nsamples must be a whole number of at least 1, not 'many'"),
         (['--nsamples'], 'nsamples must be'),
         (['--batch_size', 0], 'batch_size must be'),
+        (['--batch_size', 10**9], 'batch_size must be at most'),
         (['--batch_size', 1.5], 'batch_size must be'),
         (['--length', 0], 'length must be'),
         (['--length', 'long'], 'length must be'),

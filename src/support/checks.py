@@ -3,6 +3,8 @@
 import math
 import numbers
 
+MOST_ROWS = 10**6  # of a batch: so many take minutes, and all memory, before TensorFlow refuses
+
 
 def is_number(value):
     """Whether it is a real number of any type, NumPy's among them; True and False are none."""
@@ -30,6 +32,13 @@ def check_whole(name, value, least, below=math.inf, remark=None):
         raise ValueError(
             f'{name} must be a whole number of at least {least}{limit}{remark}, not {value!r}'
         )
+
+
+def check_batch_size(value):
+    """Raise ValueError unless `value` is a number of rows that some machine has the memory for."""
+    check_whole('batch_size', value, least=1)
+    if value > MOST_ROWS:
+        raise ValueError(f'batch_size must be at most {MOST_ROWS}, for lack of memory, not {value}')
 
 
 def check_switch(name, value):

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 
-from support.checks import check_number, check_whole
+from support.checks import check_batch_size, check_number, check_whole
 from training.optimizers import DEFAULT, OPTIMIZERS
 
 SCHEDULES = ('cosine', 'constant')
@@ -43,7 +43,8 @@ class TrainingPlan:
     def __post_init__(self):
         check_choice('optimizer', self.optimizer, tuple(OPTIMIZERS))
         self._fill_in(OPTIMIZERS[self.optimizer])
-        for name in ('steps', 'batch_size', 'accumulate', 'window'):
+        check_batch_size(self.batch_size)
+        for name in ('steps', 'accumulate', 'window'):
             check_whole(name, getattr(self, name), least=1)
         check_whole('warmup', self.warmup, least=0)
         check_whole('seed', self.seed, least=0, below=2**31)

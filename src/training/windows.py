@@ -6,7 +6,7 @@ B is the number of rows in a batch.
 
 import numpy as np
 
-from support.checks import check_whole, is_number
+from support.checks import check_batch_size, check_whole, is_number
 
 BLOCK = 2**22  # so many tokens are checked at a time
 WINDOWS, NOISE = range(2)  # purposes of random numbers, each with a stream of its own
@@ -123,7 +123,7 @@ def sequential(tokens, window, batch_size):
     Raises ValueError if there are fewer than two tokens.
     """
     check_whole('window', window, least=1)
-    check_whole('batch_size', batch_size, least=1)
+    check_batch_size(batch_size)
     if len(tokens) < 2:
         raise ValueError(f'{len(tokens)} tokens are too few to score: the first is only read')
     return sequential_batches(tokens, window, batch_size)

@@ -11,6 +11,7 @@ from training.plan import TrainingPlan
         ({'steps': 0}, 'steps must be a whole number of at least 1, not 0'),
         ({'steps': 1e3}, 'steps must be a whole number of at least 1, not 1000.0'),
         ({'batch_size': 0}, 'batch_size must be a whole number of at least 1, not 0'),
+        ({'batch_size': 10**9}, 'batch_size must be at most 1000000, for lack of memory'),
         ({'accumulate': True}, 'accumulate must be a whole number of at least 1, not True'),
         ({'window': None}, 'window must be a whole number of at least 1, not None'),
         ({'learning_rate': 0}, 'learning_rate must be a number above 0, not 0'),
