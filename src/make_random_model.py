@@ -80,7 +80,8 @@ def check_room(folder, hparams):
     free = shutil.disk_usage(folder).free
     if size > free:
         raise ValueError(
-            f'weights of these sizes take {size / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free'
+            f'the disk is full: weights of these sizes take {size / 1e6:,.1f} MB, and '
+            f'{free / 1e6:,.1f} MB are free in {os.path.dirname(folder)}'
         )
 
 

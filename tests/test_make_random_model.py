@@ -93,7 +93,7 @@ def test_a_model_that_is_there_is_not_replaced(make, tmp_path):
         (['--seed', 'abc'], "seed must be a whole number of at least 0 and below .* not 'abc'"),
         (['--n_head', 3], 'n_embd=8 is not divisible by n_head=3'),
         (['--n_layer', 0], 'n_layer must be'),
-        (['--n_embd', 6 * 10**8], r'take 17,280,\S+ GB, and \S+ GB are free'),
+        (['--n_embd', 6 * 10**8], r'take 17,280,\S+ MB, and \S+ MB are free in '),
         (['--n_ctx', '1k'], "n_ctx must be .* not '1k'"),
         (['--name', '../outside'], "model name '../outside' does not name a folder inside"),
         (['--vocabulary', 'nowhere'], 'nowhere'),

@@ -245,9 +245,9 @@ def test_loading_a_full_size_124m_takes_little_more_memory_than_its_weights(
     program.write_text(LOAD.format(src=str(ROOT / 'src'), models_dir=str(tmp_path)))
     kilobytes = int(run_script(program).stdout)
     weights = os.path.getsize(tmp_path / '124M' / 'model.ckpt.data-00000-of-00001')
-    # Less than a second copy of the weights; the rest is mostly the graph. A little less than one
-    # where what importing took and gave back is used again.
-    assert 0.8 * weights <= kilobytes * 1024 < 1.5 * weights
+    # Less than a second copy of the weights; the rest is mostly the graph. Less than one where what
+    # importing took and gave back is used again.
+    assert 0.6 * weights <= kilobytes * 1024 < 1.5 * weights
 
 
 LOAD = """
