@@ -291,7 +291,7 @@ def test_a_prompt_that_does_not_fit_is_asked_for_again(call, parrot, flags, typi
     first, second, *rest = output.splitlines()
     assert first == (
         'a prompt of 65 tokens and 10 new ones exceed the context of 64 tokens: '
-        'at most 64 prompt tokens fit (--keep_end takes the end of a prompt)'
+        'at most 55 prompt tokens fit (--keep_end takes the end of a prompt)'
     )
     assert second == (
         'a prompt of 56 tokens and 10 new ones exceed the context of 64 tokens: '

@@ -188,7 +188,9 @@ def check_fits(n_prompt, length, n_ctx):
         raise ValueError('the prompt is empty: it must hold at least one token')
     if n_prompt + length > n_ctx + 1:
         room = n_ctx + 1 - n_prompt
-        fit = f'at most {room} new tokens fit' if room > 0 else f'at most {n_ctx} prompt tokens fit'
+        fit = f'at most {room} new tokens fit'
+        if room <= 0:
+            fit = f'at most {n_ctx + 1 - min(length, n_ctx)} prompt tokens fit'
         raise ValueError(
             f'a prompt of {n_prompt} tokens and {length} new ones exceed the context of '
             f'{n_ctx} tokens: {fit}'

@@ -37,7 +37,7 @@ def test_the_end_of_a_long_prompt_leaves_room_for_new_tokens(capsys, text, lengt
     assert capsys.readouterr().err == (note if n < len(text) else '')
 
 
-@pytest.mark.parametrize('length, fit', [(None, '8 prompt tokens fit'), (3, '8 prompt tokens fit')])
+@pytest.mark.parametrize('length, fit', [(None, '8 prompt tokens fit'), (3, '6 prompt tokens fit')])
 def test_a_prompt_that_is_too_long_is_refused_with_the_remedy(length, fit):
     with pytest.raises(ValueError, match=rf'10 tokens.*{fit} \(--keep_end takes the end'):
         answer(TEXT, length)

@@ -123,6 +123,10 @@ def test_a_prompt_and_its_continuation_may_exceed_the_context_by_the_last_token(
         check_fits(n_prompt=1000, length=26, n_ctx=1024)
     with pytest.raises(ValueError, match='at most 1024 prompt tokens fit'):
         check_fits(n_prompt=1025, length=1, n_ctx=1024)
+    with pytest.raises(ValueError, match='at most 1005 prompt tokens fit'):
+        check_fits(n_prompt=1025, length=20, n_ctx=1024)
+    with pytest.raises(ValueError, match='at most 1 prompt tokens fit'):
+        check_fits(n_prompt=1025, length=2000, n_ctx=1024)
     with pytest.raises(ValueError, match='empty'):
         check_fits(n_prompt=0, length=1, n_ctx=1024)
 
