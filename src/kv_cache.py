@@ -47,16 +47,20 @@ def grown(cache, capacity):
 def slot_positions(slots, padding):
     """The position that a slot holds in each row: [B, slots]; in the padding it is kept at 0.
 
-    slots: int32 [S], slot numbers.  padding: int32 [B], slots without a token on the left.
+    slots: int32 [S] or [B, S], slot numbers.  padding: int32 [B], slots without a token on the
+        left.
     """
     return tf.maximum(slots - padding[:, None], 0)
 
 
 def visible(query_slots, key_slots, padding):
-    """Which keys a query sees: those of its own row's tokens up to itself. [B, 1, queries, keys]"""
+    """Which keys a query sees: those of its own row's tokens up to itself. [B, 1, queries, keys]
+
+    query_slots: the same of all rows [S], or each row's own [B, S].
+    """
     real = key_slots >= padding[:, None]
-    past = model.may_see(query_slots[:, None], key_slots)
-    return tf.logical_and(real[:, None, None, :], past[None, None, :, :])
+    past = model.may_see(query_slots[..., None], key_slots)
+    return tf.logical_and(real[:, None, None, :], past[..., None, :, :])
 
 
 class CachedMemory(model.Memory):
@@ -83,7 +87,8 @@ def plain_attention(bias):
 def memories(cache, slots, padding, *, attention=plain_attention, writer=None):
     """A CachedMemory for each layer, for a step that writes `slots` (int32 [S]) of all rows.
 
-    attention: as `plain_attention`.  writer: as `in_place`, for buffers of other kinds.
+    attention: as `plain_attention`.  writer: as `in_place`, for buffers of other kinds or for slots
+        that differ between rows, [B, S].
     """
     example = cache.keys[0]
     capacity = shape_list(example)[2]
@@ -99,10 +104,23 @@ def in_place(example, slots):
     input. Steps cannot overtake each other: the next token depends on every read of this one.
     example: one of the buffers, all of which have its shape and come from outside of the loop.
     """
-    shape = tf.shape(example)
-    batch, heads, capacity, width = shape_list(example)
+    batch, heads, capacity, _ = shape_list(example)
     rows = tf.range(batch * heads)[:, None] * capacity + slots
     rows = tf.reshape(rows, [-1])  # of a buffer seen as [B * H * C, D]
+    return writes(example, rows)
+
+
+def in_own_slots(example, slots):
+    """As `in_place`, into other slots of each row: int32 [B, S]."""
+    batch, heads, capacity, _ = shape_list(example)
+    first = tf.reshape(tf.range(batch * heads) * capacity, [batch, heads, 1])
+    return writes(example, tf.reshape(first + slots[:, None], [-1]))
+
+
+def writes(example, rows):
+    """`in_place` into rows of the buffer seen as [B * H * C, D]: int32 [B * H * S]."""
+    shape = tf.shape(example)
+    width = example.shape[-1].value
     flat = tf.constant([-1, width])
 
     def write(buffer, x):

@@ -1,4 +1,4 @@
-"""What logits say of tokens: their log-probabilities and ranks, and the entropy of all.
+"""What logits say of tokens: log-probabilities and ranks, and the moments of the distribution.
 
 Nothing, where they are NaN or infinite: `finite` refuses such logits.
 
@@ -47,22 +47,48 @@ def normalised(logits, p):
     return tf.reduce_max(logits, axis=1, keepdims=True), -tf.math.log(tf.reduce_max(p, axis=1))
 
 
-def ranks_of(logits, targets):
-    """Ranks of targets [N] by logits [N, V]: int32 [N], 1 for the most likely token.
+def before(logits, targets):
+    """Which tokens come before targets [N] in the order of logits [N, V]: float32 [N, V], 1 or 0.
 
-    Of equally likely tokens those with lower ids come first.
+    More likely ones do; of equally likely tokens those with lower ids come first.
     """
     chosen = tf.gather(logits, targets[:, None], batch_dims=1)
     ids = tf.range(tf.shape(logits)[1])
-    before = tf.logical_or(
+    found = tf.logical_or(
         logits > chosen, tf.logical_and(tf.equal(logits, chosen), ids < targets[:, None])
     )
-    return 1 + tf.reduce_sum(tf.cast(before, tf.int32), axis=1)
+    return tf.cast(found, tf.float32)  # which both sums below take, and add without error
 
 
-def entropies_of(logits, p):
-    """Entropies of the distributions p, the softmax of logits [N, V]: float32 [N], nats."""
+def ranks_of(before):
+    """Ranks of targets by what comes before them [N, V]: int32 [N], 1 for the most likely token."""
+    return 1 + tf.cast(tf.reduce_sum(before, axis=1), tf.int32)
+
+
+def mass_of(before, p):
+    """The probability, by p [N, V], of all tokens that come before targets: float32 [N].
+
+    A nucleus of less than that does not hold the target. With U uniform on [0, 1], a target that
+    was drawn from p has mass + U * its own probability uniform on [0, 1].
+    """
+    return dot(before, p)
+
+
+def moments_of(logits, p):
+    """Entropies of the distributions p, the softmax of logits [N, V], and means of log^2 p.
+
+    float32 [N], nats, and [N], nats^2: these less the squares of the entropies are the variances
+    of the log-probability of a drawn token.
+    """
     highest, normaliser = normalised(logits, p)
-    dot = tf.raw_ops.BatchMatMulV3
-    mean = dot(x=p[:, None], y=(logits - highest)[:, :, None], Tout=tf.float32)[:, 0, 0]
-    return tf.maximum(normaliser - mean, 0)
+    below = logits - highest
+    weighted = p * below
+    mean = tf.reduce_sum(weighted, axis=1)
+    # No term of the square of (below - normaliser) is negative: nothing cancels.
+    square = dot(weighted, below) - 2 * normaliser * mean + tf.square(normaliser)
+    return tf.maximum(normaliser - mean, 0), square
+
+
+def dot(x, y):
+    """Dot products of rows [N, V]: float32 [N]."""
+    return tf.raw_ops.BatchMatMulV3(x=x[:, None], y=y[:, :, None], Tout=tf.float32)[:, 0, 0]

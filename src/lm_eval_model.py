@@ -33,8 +33,8 @@ except ImportError as error:
     command_line.fail("this needs the lm-evaluation-harness: pip install 'lm-eval>=0.4.10'")
 
 from encoder import END_OF_TEXT
+from generation.continuous import Request
 from generation.start import start_engine
-from generation.text_stream import TextStream
 from hparams import read_hparams
 from loading.model_files import find_model, fingerprint, load_encoder_with_end
 from scoring.start import start_scorer
@@ -232,13 +232,7 @@ class TensorFlowGPT2(TemplateLM):
         texts = []
         with self.turn, progress_bar(len(requests), 'generate_until', disable_tqdm) as bar:
             for run, plan in zip(runs, plans, strict=True):
-                for batch in batches(run, self.batch_size):
-                    prompts = [request.args[0] for request in batch]
-                    new = self._continue(prompts, *plan, first_sample=len(texts))
-                    for request, text in zip(batch, new, strict=True):
-                        self.cache_hook.add_partial('generate_until', request.args, text)
-                    texts += new
-                    bar.update(len(new))
+                texts += self._continue(run, *plan, first_sample=len(texts), bar=bar)
         return texts
 
     def _plan(self, keywords):
@@ -259,25 +253,24 @@ class TensorFlowGPT2(TemplateLM):
         sampling = {'temperature': 0.0} | sampling
         return Settings(length=length, seed=self.seed, stop_at_end=True, **sampling), stops
 
-    def _continue(self, prompts, settings, stops, first_sample):
+    def _continue(self, requests, settings, stops, first_sample, bar):
         """The texts after prompts that share their settings, each up to its stop sequence."""
         room = self.max_length - settings.length  # HFLM's: the context would hold one more
-        tokens = [(self.tok_encode(prompt) or [self.prefix_token_id]) for prompt in prompts]
-        note_dropped(sum(len(prompt) > room for prompt in tokens), len(tokens))
-        texts = [TextStream(self.encoder, stops, settings.stop_at_end) for _ in tokens]
-        engine = self._engine()
-        for chunk in engine.stream([prompt[-room:] for prompt in tokens], settings, first_sample):
-            for text, new in zip(texts, chunk.tolist(), strict=True):
-                text.add(new)
-            if all(text.ended for text in texts):
-                break
-        for text in texts:
-            text.finish()
-        return [postprocess_generated_text(t.text, stops, think_end_token=None) for t in texts]
-
-
-def batches(items, size):
-    return [items[start : start + size] for start in range(0, len(items), size)]
+        prompts = [self.tok_encode(each.args[0]) or [self.prefix_token_id] for each in requests]
+        note_dropped(sum(len(prompt) > room for prompt in prompts), len(prompts))
+        completed = self._engine().complete(
+            [Request(prompt[-room:], first_sample + i) for i, prompt in enumerate(prompts)],
+            settings,
+            stops=stops,
+            rows=self.batch_size,
+        )
+        texts = [None] * len(requests)
+        for number, completion in completed:
+            text = self.encoder.decode(completion.tokens)
+            texts[number] = postprocess_generated_text(text, stops, think_end_token=None)
+            self.cache_hook.add_partial('generate_until', requests[number].args, texts[number])
+            bar.update()
+        return texts
 
 
 def excerpt(text):

@@ -12,7 +12,7 @@ from fast import check_dtype, takes_dtype
 from hparams import read_hparams
 from loading.model_files import find_model, load_encoder_with_end
 from scoring.documents import read
-from scoring.outputs import check_outputs, open_sinks, report
+from scoring.outputs import check_outputs, open_sinks, print_all, report
 from scoring.start import start_scorer
 from support import command_line, stopping
 from support.checks import check_whole
@@ -104,24 +104,6 @@ def score(
     if lost:
         with stopping.keeping(f'{" and ".join(outputs)} written all the same'):
             raise lost
-
-
-def print_all(lines, go_on):
-    """Print lines beside the progress bar, as they come.
-
-    go_on: where standard output takes no more (its reader, head, is gone), do the rest of the work
-      and return the error; without it, raise it.
-    """
-    lost = None
-    for line in lines:
-        try:
-            if not lost:
-                tqdm.write(line)
-        except OSError as error:
-            if not go_on:
-                raise
-            lost = error
-    return lost
 
 
 if __name__ == '__main__':

@@ -7,7 +7,7 @@ import pytest
 
 from helpers.paths import ROOT
 
-sys.path.insert(0, str(ROOT / 'benchmarks'))
+sys.path.append(str(ROOT / 'benchmarks'))  # last: scripts of src have such names, too
 
 import decode_peers  # noqa: E402
 import side_by_side  # noqa: E402

@@ -1,4 +1,4 @@
-"""Log-probabilities, ranks and entropies against NumPy."""
+"""Log-probabilities, ranks and moments against NumPy."""
 
 import math
 
@@ -14,18 +14,24 @@ def test_a_token_a_position():
     targets = np.arange(16)
     with tf.Graph().as_default(), tf.Session() as session:
         p = tf.nn.softmax(logits)
-        logprobs, ranks, entropies = session.run(
+        before = likelihoods.before(logits, targets)
+        logprobs, ranks, mass, (entropies, squares) = session.run(
             [
                 likelihoods.logprobs_of(logits, p, targets),
-                likelihoods.ranks_of(logits, targets),
-                likelihoods.entropies_of(logits, p),
+                likelihoods.ranks_of(before),
+                likelihoods.mass_of(before, p),
+                likelihoods.moments_of(logits, p),
             ]
         )
     wide = logits.astype(np.float64)
     expected = wide - np.log(np.exp(wide).sum(axis=1, keepdims=True))
     np.testing.assert_allclose(logprobs, expected[targets, targets], rtol=1e-5)
     np.testing.assert_array_equal(ranks, 1 + (wide > wide[targets, targets][:, None]).sum(axis=1))
-    np.testing.assert_allclose(entropies, -(np.exp(expected) * expected).sum(axis=1), rtol=1e-4)
+    p = np.exp(expected)
+    np.testing.assert_allclose(entropies, -(p * expected).sum(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(squares, (p * expected**2).sum(axis=1), rtol=1e-5)
+    likelier = [row[row > row[target]].sum() for row, target in zip(p, targets, strict=True)]
+    np.testing.assert_allclose(mass, likelier, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize('dtype', [tf.float32, tf.float16])
@@ -57,16 +63,20 @@ def test_of_equally_likely_tokens_lower_ids_come_first():
     with tf.Graph().as_default(), tf.Session() as session:
         targets = tf.range(5)
         logits = tf.tile(logits, [5, 1])
-        logprobs, ranks = session.run(
+        p, before = tf.nn.softmax(logits), likelihoods.before(logits, targets)
+        logprobs, ranks, mass = session.run(
             [
-                likelihoods.logprobs_of(logits, tf.nn.softmax(logits), targets),
-                likelihoods.ranks_of(logits, targets),
+                likelihoods.logprobs_of(logits, p, targets),
+                likelihoods.ranks_of(before),
+                likelihoods.mass_of(before, p),
             ]
         )
     assert ranks.tolist() == [3, 1, 4, 2, 5]
     total = 3 * math.e + 2 * math.e**3
-    chances = [math.e / total, math.e**3 / total] * 2 + [math.e / total]
-    np.testing.assert_allclose(np.exp(logprobs), chances, rtol=1e-6)
+    low, high = math.e / total, math.e**3 / total
+    np.testing.assert_allclose(np.exp(logprobs), [low, high, low, high, low], rtol=1e-6)
+    expected = [2 * high, 0, 2 * high + low, high, 2 * high + 2 * low]
+    np.testing.assert_allclose(mass, expected, rtol=1e-6)
 
 
 def test_tokens_next_to_impossible_have_finite_scores_that_change_no_others():
@@ -83,3 +93,16 @@ def test_tokens_next_to_impossible_have_finite_scores_that_change_no_others():
     expected = wide - np.log(np.exp(wide).sum(axis=1, keepdims=True))
     np.testing.assert_allclose(mixed, expected[range(32), range(32)], rtol=1e-6)
     np.testing.assert_array_equal(mixed_again[1:], likely[1:])
+
+
+@pytest.mark.parametrize('scale', [0, 1e-3, 1, 30])
+def test_moments_lose_no_digits_however_flat_or_sharp_the_distribution(scale):
+    logits = (scale * np.random.default_rng(0).normal(size=[8, 50_257]) - 100).astype(np.float32)
+    with tf.Graph().as_default(), tf.Session() as session:
+        entropies, squares = session.run(likelihoods.moments_of(logits, tf.nn.softmax(logits)))
+    wide = logits.astype(np.float64)
+    wide -= wide.max(axis=1, keepdims=True)
+    expected = wide - np.log(np.exp(wide).sum(axis=1, keepdims=True))
+    p = np.exp(expected)
+    np.testing.assert_allclose(entropies, -(p * expected).sum(axis=1), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(squares, (p * expected**2).sum(axis=1), rtol=1e-5, atol=1e-5)

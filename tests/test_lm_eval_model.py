@@ -9,12 +9,14 @@ import os
 import subprocess
 import sys
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from helpers import hf_gpt2, numpy_gpt2
 from helpers.paths import ROOT
+from helpers.scripted_rows import ScriptedEngine
 from support.settings import Settings
 
 SCRIPT = ROOT / 'src' / 'lm_eval_model.py'
@@ -362,26 +364,26 @@ def test_a_small_context_leaves_room_for_prompts_where_a_task_names_no_length(de
     assert len(demo.generate_until(requests_of((LONG, {'until': ['.']})))) == 1
 
 
-class Dictation:
-    """An engine that says given tokens, so many at a time, and counts what it was asked for."""
-
-    def __init__(self, rows, at_a_time):
-        self.rows, self.at_a_time, self.said = np.array(rows), at_a_time, 0
-
-    def stream(self, prompts, settings, first_sample):
-        self.prompts = prompts
-        for start in range(0, self.rows.shape[1], self.at_a_time):
-            new = self.rows[:, start : start + self.at_a_time]
-            self.said += new.shape[1]
-            yield new
+def continued(demo, texts, stops=(), length=20):
+    """What the class makes of an engine that says given tokens after prompts, {prompt: tokens}."""
+    engine = ScriptedEngine(
+        demo.encoder, {tuple(demo.tok_encode(prompt)): said for prompt, said in texts.items()}
+    )
+    settings = Settings(length=length, stop_at_end=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, '_engine', lambda: engine)
+        requests = requests_of(*[(prompt,) for prompt in texts])
+        return demo._continue(requests, settings, list(stops), 0, bar=Mock())
 
 
 def test_the_end_of_a_long_prompt_and_the_new_tokens_fill_the_context(demo, monkeypatch, caplog):
-    engine = Dictation([[0]] * 3, 1)
-    monkeypatch.setattr(demo, '_engine', lambda: engine)
-    demo._continue([LONG, '', '<|endoftext|>' * 236], Settings(length=20), [], first_sample=0)
     end = demo.eot_token_id
-    assert engine.prompts == [demo.tok_encode(LONG)[-236:], [end], [end] * 236]
+    expected = [demo.tok_encode(LONG)[-236:], [end], [end] * 236]
+    engine = ScriptedEngine(demo.encoder, {tuple(prompt): [0] for prompt in expected})
+    monkeypatch.setattr(demo, '_engine', lambda: engine)
+    requests = requests_of((LONG,), ('',), ('<|endoftext|>' * 236,))
+    demo._continue(requests, Settings(length=20), [], first_sample=0, bar=Mock())
+    assert engine.prompts == expected
     assert [record.getMessage()[:14] for record in caplog.records] == ['1 of 3 prompts']
 
 
@@ -389,7 +391,6 @@ def tokens_of_bytes(demo, data):
     return [demo.encoder.encoder[demo.encoder.byte_encoder[byte]] for byte in data]
 
 
-@pytest.mark.parametrize('at_a_time', [1, 2, 3, 7, 50])
 @pytest.mark.parametrize(
     'stops, expected',
     [
@@ -400,44 +401,38 @@ def tokens_of_bytes(demo, data):
         (['never'], 'abcd é東xyz'),
     ],
 )
-def test_a_text_does_not_depend_on_how_many_tokens_come_at_a_time(
-    demo, monkeypatch, at_a_time, stops, expected
-):
-    engine = Dictation([tokens_of_bytes(demo, 'abcd é東xyz'.encode())], at_a_time)
-    monkeypatch.setattr(demo, '_engine', lambda: engine)
-    assert demo._continue(['The'], Settings(length=20), stops, first_sample=0) == [expected]
+def test_a_text_ends_before_a_stop_string_of_several_tokens(demo, stops, expected):
+    said = tokens_of_bytes(demo, 'abcd é東xyz'.encode())
+    assert continued(demo, {'The': said}, stops) == [expected]
 
 
-def test_bytes_that_are_no_character_are_marked(demo, monkeypatch):
+def test_bytes_that_are_no_character_are_marked(demo):
     torn = '東'.encode()[:2]
-    engine = Dictation([tokens_of_bytes(demo, b'a' + torn + b'b' + torn)], 2)
-    monkeypatch.setattr(demo, '_engine', lambda: engine)
+    said = tokens_of_bytes(demo, b'a' + torn + b'b' + torn)
     text = 'a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}'
-    assert demo._continue(['The'], Settings(length=20), ['never'], first_sample=0) == [text]
+    assert continued(demo, {'The': said}, ['never']) == [text]
 
 
-def test_generation_ends_as_soon_as_all_rows_have_stopped(demo, monkeypatch):
+def test_each_text_has_its_own_end(demo):
     a, b, stop = (demo.tok_encode(text)[0] for text in ('a', 'b', '.'))
-    end = demo.eot_token_id
-    engine = Dictation([[a, stop, b, b, b, b], [b, b, b, end, end, end]], 1)
-    monkeypatch.setattr(demo, '_engine', lambda: engine)
-    plan = Settings(length=6, stop_at_end=True), ['.']
-    assert demo._continue(['x', 'y'], *plan, first_sample=0) == ['a', 'bbb']
-    assert engine.said == 4
+    said = {'x': [a, stop, b, b, b, b], 'y': [b, b, b], 'z': [b] * 9}
+    assert continued(demo, said, ['.'], length=6) == ['a', 'bbb', 'bbbbbb']
 
 
 @pytest.mark.parametrize('until', [[], '.', ['e']])
 def test_a_text_ends_before_the_end_token_whatever_the_task_says(demo, monkeypatch, until):
     """Its name is no part of the text, though it has an e in it."""
     a, b = tokens_of_bytes(demo, b'ab')
-    engine = Dictation([[a, b, demo.eot_token_id, a, a]], 1)
+    said = [a, b, demo.eot_token_id, a, a]
+    engine = ScriptedEngine(demo.encoder, {tuple(demo.tok_encode('The')): said})
     monkeypatch.setattr(demo, '_engine', lambda: engine)
     assert greedy(demo, 'The', until=until) == 'ab'
     assert engine.said == 3
 
 
 def test_the_end_token_spelled_out_ends_a_text_too(demo, monkeypatch):
-    engine = Dictation([tokens_of_bytes(demo, b'ab<|endoftext|>cd')], 1)
+    said = tokens_of_bytes(demo, b'ab<|endoftext|>cd')
+    engine = ScriptedEngine(demo.encoder, {tuple(demo.tok_encode('The')): said})
     monkeypatch.setattr(demo, '_engine', lambda: engine)
     assert greedy(demo, 'The', until=['never']) == 'ab'
 
@@ -492,14 +487,14 @@ def test_answers_are_in_the_cache_before_the_run_is_over(demo, monkeypatch):
 
     keywords = {'until': ['.'], 'max_gen_toks': 3}
     refused = {'until': ['.'], 'max_gen_toks': 3, 'top_p': 0.5}
-    stream = demo._engine().stream
+    complete = demo._engine().complete
 
-    def failing(prompts, settings, first_sample):
+    def failing(requests, settings, **more):
         if settings.top_p < 1:
             raise ValueError('no more')
-        return stream(prompts, settings, first_sample)
+        return complete(requests, settings, **more)
 
-    monkeypatch.setattr(demo.engine, 'stream', failing)
+    monkeypatch.setattr(demo.engine, 'complete', failing)
     with pytest.raises(ValueError, match='no more'):
         demo.generate_until(requests_of(('The', keywords), ('The', refused)), disable_tqdm=True)
     assert list(memory)[1:] == [('generate_until', str(('The', keywords)))]

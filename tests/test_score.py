@@ -151,7 +151,7 @@ def test_tokens_are_written_with_all_their_numbers(run, file, tmp_path, scorer):
         data = b''.join(bytes.fromhex(r.get('bytes', r['text'].encode().hex())) for r in own)
         assert data == text.encode()
         scores = scorer.score_document([r['id'] for r in own], details=True)
-        for key, array in zip(('logprob', 'rank', 'entropy'), scores, strict=True):
+        for key, array in zip(('logprob', 'rank', 'entropy'), scores[:3], strict=True):
             np.testing.assert_allclose([r[key] for r in own], array, rtol=1e-6)
     assert list(records[0]) == ['document', 'index', 'id', 'text', 'logprob', 'rank', 'entropy']
 

@@ -13,7 +13,9 @@ import kv_cache as kv
 import sample
 import seam
 from fast import Decoding, Store, check_dtype, has_int8_kernel
+from generation.continuous import completions
 from generation.plain import PlainDecoding
+from generation.rows import Operations, Rows, mark
 from generation.text_stream import before_end
 from loading.loaded_model import LoadedModel
 from loading.session import SessionOwner, finite_weights, memory_for
@@ -131,6 +133,12 @@ class Generator(SessionOwner):
                 self.hparams, state, self.n, self.parameters, self.decoding.memories
             )
 
+    @functools.cached_property
+    def operations_of_rows(self):
+        """What `complete` runs, which takes two seconds to build: for the first who calls it."""
+        with self._more_graph():
+            return Operations(self.hparams, self.decoding, self.variables, self.parameters)
+
     def compiling_pays(self, rows, steps):
         """Whether compiled steps spare more time than compiling takes.
 
@@ -172,16 +180,42 @@ class Generator(SessionOwner):
         prompts = [list(prompt) for prompt in prompts]
         if not prompts:
             raise ValueError('there is no prompt')
+        self._check(prompts, settings)
+        return self._in_turn(self._stream(prompts, settings, first_sample, chunk_seconds))
+
+    def complete(self, requests, settings, *, stops=(), rows=32, progress=None):
+        """Continue any number of prompts, and yield each text when it has ended.
+
+        A row whose text has ended takes another request. The tokens of each are those that
+        `generate` gives for it alone, with first_sample = its sample.
+
+        requests: generation.continuous.Request, whose prompts may be of any lengths. What they have
+            in common with those before them is read once.
+        settings: support.settings.Settings, of all requests.
+        stops: strings that end a text.
+        rows: texts that grow at a time: changes speed and memory, never the texts.
+        progress: called as tokens come with the number of new ones, all rows together.
+        Yields (number of the request, generation.continuous.Completion). Raises ValueError before
+        anything runs if a prompt does not fit, and later if another request of the engine begins.
+        """
+        requests = list(requests)
+        check_whole('rows', rows, least=1)
+        self._check([request.prompt for request in requests], settings)
+        start = functools.partial(Rows, self, max(1, min(rows, len(requests))), settings)
+        texts = completions(start, self.encoder, requests, settings, stops, progress)
+        return self._in_turn(texts)
+
+    def _check(self, prompts, settings):
+        """Raise ValueError unless all prompts can be continued."""
         for prompt in prompts:
-            if prompt and not 0 <= min(prompt) <= max(prompt) < self.hparams.n_vocab:
+            if len(prompt) and not 0 <= min(prompt) <= max(prompt) < self.hparams.n_vocab:
                 raise ValueError(f'a prompt holds a token outside 0..{self.hparams.n_vocab - 1}')
             check_fits(len(prompt), settings.length, self.hparams.n_ctx)
         if settings.stop_at_end and self.encoder.end_of_text is None:
             raise ValueError('the vocabulary has no <|endoftext|> to stop at')
-        return self._in_turn(self._stream(prompts, settings, first_sample, chunk_seconds))
 
     def _in_turn(self, chunks):
-        """Yield the chunks of a stream, each made while no other thread changes the cache."""
+        """Yield the chunks of a request, each made while no other thread changes the cache."""
         while True:
             with self.turn:
                 chunk = next(chunks, None)
@@ -196,7 +230,7 @@ class Generator(SessionOwner):
         end_token = self.encoder.end_of_text if settings.stop_at_end else None
         slots = width + settings.length - 1  # the last token is never read
         capacity = self._capacity(width, slots)
-        seen = self._seen(prompts, settings)
+        seen = self.seen(prompts, settings)
         feed = {
             self.state.padding: width - lengths,
             self.state.seen: seen,
@@ -209,7 +243,7 @@ class Generator(SessionOwner):
         }
         request = self.request = object()  # the cache is of the latest request alone
         shape = {self.batch: len(prompts), self.capacity: capacity}
-        self._run(self.reset, shape, len(prompts))
+        self.run(self.reset, shape, len(prompts))
         finished = np.zeros(len(prompts), bool)
         step, n = 0, 1
         decode = self.decode_compiled if self.compiled else self.decode
@@ -221,12 +255,12 @@ class Generator(SessionOwner):
             after = slot + unread.shape[1]
             if after > capacity:
                 capacity = self._capacity(after, slots)
-                self._run(self.grow, {self.capacity: capacity}, len(prompts))
+                self.run(self.grow, {self.capacity: capacity}, len(prompts))
             feed[self.state.unread], feed[self.state.slot] = unread, slot
             feed[self.state.step], feed[self.state.finished] = step, finished
             feed[self.n] = min(n, settings.length - step, capacity - after + 1)
             start = time.perf_counter()
-            new = self._run(decode, feed, len(prompts))
+            new = self.run(decode, feed, len(prompts))
             seconds = (time.perf_counter() - start) / new.shape[1]
             yield new
             if end_token is not None:
@@ -249,14 +283,14 @@ class Generator(SessionOwner):
         for slot in range(0, width, at_once):
             feed[self.state.unread] = tokens[:, slot : slot + at_once]
             feed[self.state.slot] = slot
-            self._run(operation, feed, rows)
+            self.run(operation, feed, rows)
 
-    def _seen(self, prompts, settings):
+    def seen(self, prompts, settings):
         """Which tokens the prompts hold: bool [rows, V], or [rows, 0] where no one asks."""
         asked = settings.repetition_penalty != 1
         seen = np.zeros([len(prompts), self.hparams.n_vocab if asked else 0], bool)
         for row, prompt in zip(seen, prompts, strict=True):
-            mark(row[None], np.array([prompt]))
+            mark(row[None], np.array([prompt], int))
         return seen
 
     def _capacity(self, needed, slots):
@@ -265,7 +299,7 @@ class Generator(SessionOwner):
             return min(max(CACHE_STEP, 2 ** int(needed).bit_length()), self.hparams.n_ctx)
         return min(needed + CACHE_STEP, slots)
 
-    def _run(self, operation, feed, rows):
+    def run(self, operation, feed, rows):
         memory = memory_for(f'{rows} texts at a time: take fewer, or shorter ones')
         with memory, finite_weights(self.loaded):
             return self.session.run(operation, feed)
@@ -287,12 +321,6 @@ class Generator(SessionOwner):
                 if progress:
                     progress(sum(map(len, pieces)))
         return rows
-
-
-def mark(seen, tokens):
-    """Set which tokens were seen, bool [rows, V], for more of them [rows, n]; [rows, 0] stays."""
-    if seen.shape[1]:
-        np.put_along_axis(seen, tokens, True, axis=1)
 
 
 class Engine(Generator):

@@ -89,8 +89,21 @@ class SampleFile:
 
 
 def complete_records(path):
-    """Yield each record of a file, with the offset after it; none if the file is not there.
+    """Yield each record of a file of samples, with the offset after it; see `complete_lines`."""
+    return complete_lines(path, lambda number: BEGINNING % number, check_record)
 
+
+def check_record(record):
+    """Raise KeyError or TypeError for what is no record of a sample."""
+    record['sample'], record['seed'], record['model'], DEFAULTS | record['settings']
+    len(record['tokens'])
+
+
+def complete_lines(path, beginning_of, check):
+    """Yield the record in each line of a file, with the offset after it; none if it is not there.
+
+    beginning_of: (number of a line, from 1) -> bytes that its record begins with.
+    check: (record), raises KeyError or TypeError for one of another kind.
     Raises ValueError if the file holds anything but records, save a last one that was cut off and
     NUL bytes in the place of what a power failure kept from the disk.
     """
@@ -100,14 +113,13 @@ def complete_records(path):
     end = 0
     with open(path, 'rb') as f:
         for number, line in enumerate(f, start=1):
-            beginning = BEGINNING % number
+            beginning = beginning_of(number)
             on_disk = line.rstrip(b'\0')
             if not line.endswith(b'\n') and beginning.startswith(on_disk[: len(beginning)]):
                 return
             try:
                 record = json.loads(line)
-                record['sample'], record['seed'], record['model'], DEFAULTS | record['settings']
-                len(record['tokens'])
+                check(record)
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise ValueError(
                     f'{path} line {number} is no record of a sample; not touched'

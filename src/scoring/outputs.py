@@ -8,6 +8,8 @@ import math
 import os
 import typing
 
+from tqdm import tqdm
+
 from scoring import surprisal_page
 from scoring.documents import name_of
 from support.documents import STANDARD_INPUT
@@ -26,6 +28,24 @@ def check_outputs(outputs, files):
             raise ValueError(f'{path} is a source, or another output: choose another name')
         if os.path.isfile(path) or not os.path.exists(path):  # unlike /dev/null, which takes all
             taken.add(os.path.realpath(path))
+
+
+def print_all(lines, go_on):
+    """Print lines beside the progress bar, as they come.
+
+    go_on: where standard output takes no more (its reader, head, is gone), do the rest of the work
+      and return the error; without it, raise it.
+    """
+    lost = None
+    for line in lines:
+        try:
+            if not lost:
+                tqdm.write(line)
+        except OSError as error:
+            if not go_on:
+                raise
+            lost = error
+    return lost
 
 
 class Sums(typing.NamedTuple):
@@ -224,5 +244,5 @@ class PageFile(Sink):
 
     def __exit__(self, *exception):
         if exception == (None, None, None):
-            self.file.write(surprisal_page.FOOT)
+            self.file.write(surprisal_page.foot())
         return super().__exit__(*exception)

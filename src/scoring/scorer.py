@@ -15,10 +15,11 @@ import itertools
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+import likelihoods
 import model
 import seam
 from fast import Stored, attention_in_parts, check_dtype, session_config
-from likelihoods import entropies_of, finite, logprobs_of, ranks_of
+from likelihoods import finite
 from loading.loaded_model import LoadedModel
 from loading.session import SessionOwner, finite_weights, memory_for, plain_config
 from scoring.rows import OWNER, PLACE, SLOT, TARGET, batches, filled, row_of, shared_rows, width_of
@@ -121,18 +122,19 @@ class Scorer(SessionOwner):
         normaliser = tf.reduce_logsumexp(logits, axis=-1, keepdims=True)
         self.most_likely = [most_likely.indices, finite(most_likely.values - normaliser)]
 
-    def score_windows(self, windows, details=False, progress=None, ranks=True):
+    def score_windows(self, windows, details=False, progress=None, ranks=True, more=()):
         """Yield the Scores of windows, in their order.
 
         windows: iterable of Window, read as it goes; each has 1 <= first < len(tokens) and at most
           n_ctx + 1 tokens.
         details: with entropies.  progress: called with the number of tokens that have been scored.
         ranks: False saves a tenth of the time.
+        more: names of other arrays of Scores that are wanted: second_moments, mass_before.
         Raises ValueError for a window that cannot be scored.
         """
         for pool in self._pools(map(self._checked, windows)):
             rows = map(row_of, itertools.count(), pool)
-            yield from self._score(rows, pool, details, progress, ranks)
+            yield from self._score(rows, pool, details, progress, ranks, more)
 
     def score_document(
         self, tokens, context=None, stride=None, details=False, start=True, progress=None
@@ -156,10 +158,12 @@ class Scorer(SessionOwner):
         start=True,
         progress=None,
         ranks=True,
+        more=(),
     ):
         """Yield what `score_document` returns for each of the documents, in their order.
 
         documents: iterable of lists of tokens, read as it goes; short ones run together.
+        ranks, more: as `score_windows` takes them.
         """
         counts = collections.deque()  # of the windows of documents that have been read
 
@@ -170,7 +174,7 @@ class Scorer(SessionOwner):
                 yield from of_document
 
         parts = []
-        for scores in self.score_windows(windows(), details, progress, ranks):
+        for scores in self.score_windows(windows(), details, progress, ranks, more):
             parts.append(scores)
             if len(parts) == counts[0]:
                 yield joined(parts)
@@ -269,24 +273,23 @@ class Scorer(SessionOwner):
         if pool:
             yield pool
 
-    def _score(self, rows, windows, details, progress, ranks):
+    def _score(self, rows, windows, details, progress, ranks, more=()):
         """A list of Scores of the windows that rows ask for."""
         ends = np.cumsum([len(window.tokens) - window.first for window in windows])
-        scores = Scores(
-            np.empty(ends[-1], np.float32),
-            np.empty(ends[-1], np.int32) if ranks else None,
-            np.empty(ends[-1], np.float32) if details else None,
-        )
+        wanted = ['logprobs', *['ranks'] * ranks, *['entropies'] * details, *more]
+        tensors = {name: getattr(self.scores, name) for name in wanted}
+        arrays = {
+            name: np.empty(ends[-1], tensor.dtype.as_numpy_dtype)
+            for name, tensor in tensors.items()
+        }
         starts = np.concatenate([[0], ends[:-1]])
-        wanted = [name for name, array in scores._asdict().items() if array is not None]
-        fetches = [getattr(self.scores, name) for name in wanted]
-        for places, owners, results in self._results(rows, fetches):
-            for name, values in zip(wanted, results, strict=True):
-                getattr(scores, name)[starts[owners] + places] = values
+        for places, owners, results in self._results(rows, list(tensors.values())):
+            for array, values in zip(arrays.values(), results, strict=True):
+                array[starts[owners] + places] = values
             if progress:
                 progress(len(owners))
         return [
-            Scores(*(array if array is None else array[start:end] for array in scores))
+            Scores(**{name: array[start:end] for name, array in arrays.items()})
             for start, end in zip(starts, ends, strict=True)
         ]
 
@@ -368,8 +371,12 @@ def scores_of(logits, targets):
     Logits that are NaN or infinite are an InvalidArgumentError: a softmax of them is all NaN.
     """
     p = tf.nn.softmax(logits)  # a single kernel
+    before = likelihoods.before(logits, targets)
+    entropies, second_moments = likelihoods.moments_of(logits, p)
     return Scores(
-        finite(logprobs_of(logits, p, targets)),
-        ranks_of(logits, targets),
-        finite(entropies_of(logits, p)),
+        logprobs=finite(likelihoods.logprobs_of(logits, p, targets)),
+        ranks=likelihoods.ranks_of(before),
+        entropies=finite(entropies),
+        second_moments=finite(second_moments),
+        mass_before=finite(likelihoods.mass_of(before, p)),
     )

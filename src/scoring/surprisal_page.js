@@ -3,13 +3,14 @@ const card = document.getElementById('card');
 let shown = null;
 let pointer = ''; // where it was last
 
-function levelOf(bits) {
+const bitsOf = (data, i) => -data.logprob[i] / Math.LN2;
+const measured = { bits: bitsOf, rank: (data, i) => data.rank[i] }[MEASURE];
+
+function levelOf(value) {
   let level = LEVELS.length - 1;
-  while (level > 0 && bits < LEVELS[level]) level -= 1;
+  while (level > 0 && value < LEVELS[level]) level -= 1;
   return level;
 }
-
-const bitsOf = (data, i) => -data.logprob[i] / Math.LN2;
 
 // Where blocks start: after a line's end, so that the division is not seen.
 function starts(texts) {
@@ -23,7 +24,7 @@ function starts(texts) {
 
 function elementOf(data, i) {
   const element = document.createElement('span');
-  element.className = `s${levelOf(bitsOf(data, i))}`;
+  element.className = `s${levelOf(measured(data, i))}`;
   element.tabIndex = i === data.current ? 0 : -1;
   element.dataset.i = i;
   const text = data.text[i];
@@ -134,7 +135,7 @@ function target(data, i, key) {
   const step = { ArrowUp: -1, ArrowDown: 1 }[key];
   if (!step) return null;
   let j = i + step;
-  while (j >= 0 && j <= last && bitsOf(data, j) < LEVELS[LEVELS.length - 2]) j += step;
+  while (j >= 0 && j <= last && measured(data, j) < LEVELS[LEVELS.length - 2]) j += step;
   return j >= 0 && j <= last ? j : i;
 }
 
@@ -171,8 +172,8 @@ document.addEventListener('pointerdown', (event) => {
   if (!event.target.closest('.block, #card')) hide();
 });
 
-for (const section of document.querySelectorAll('section')) {
-  const data = JSON.parse(section.querySelector('script').textContent);
+// Shows the text of a section, whose tokens `data` has.
+function present(section, data) {
   const text = section.querySelector('.text');
   const found = starts(data.text);
   data.current = 0;
@@ -187,4 +188,9 @@ for (const section of document.querySelectorAll('section')) {
   fill(data.blocks[0]); // so that Tab finds its first token
   data.blocks.forEach((block) => near.observe(block));
   listen(text);
+}
+
+for (const section of document.querySelectorAll('section')) {
+  section.data = JSON.parse(section.querySelector('script').textContent);
+  present(section, section.data);
 }

@@ -21,13 +21,16 @@ class Scores(typing.NamedTuple):
     """What a model gives to n tokens that follow each other.
 
     logprobs: float32 [n], nats.  ranks: int32 [n], 1 for the argmax; of equally likely tokens
-    the lower ids come first.  entropies: float32 [n], nats, of the distribution that
-    each token was drawn from.  Ranks and entropies are None where they were not asked for.
+    the lower ids come first.  Of the distribution p that each token was drawn from, float32 [n]:
+    entropies: nats.  second_moments: the means of log^2 p, nats^2.  mass_before: the probability of
+    all tokens that rank before this one.  All but logprobs are None where they were not asked for.
     """
 
     logprobs: np.ndarray
-    ranks: np.ndarray | None
+    ranks: np.ndarray | None = None
     entropies: np.ndarray | None = None
+    second_moments: np.ndarray | None = None
+    mass_before: np.ndarray | None = None
 
     @property
     def total(self):

@@ -101,11 +101,13 @@ def check_flags(function, argv):
     unknown flag and the nearest known one, the flag that lacks its text, or the surplus argument.
     """
     parameters = inspect.signature(function).parameters
-    positional = [p for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
     any_number = [p for p in parameters.values() if p.kind is p.VAR_POSITIONAL]
     parameters = {n: p for n, p in parameters.items() if p not in any_number}  # those with flags
-    checked = []
-    for flag, value in split_arguments(argv, parameters):
+    checked, arguments = [], split_arguments(argv, parameters)
+    by_flag = {full_name(flag, parameters) for flag, _ in arguments if flag is not None}
+    positional = [p for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    positional = [p for p in positional if p.name not in by_flag]
+    for flag, value in arguments:
         if flag is None:
             if not positional + any_number:
                 raise ValueError(f'unexpected argument {value!r} (-- --help lists all flags)')

@@ -236,7 +236,7 @@ def texts_of_lines(path):
     """Yield the text of each line of a .jsonl file; blank lines are skipped."""
     for number, line in enumerate(lines_of(path), start=1):
         if line and not line.isspace():
-            yield text_of_record(line, f'{path} line {number}')
+            yield record_of(line, f'{path} line {number}')['text']
 
 
 def lines_of(path):
@@ -251,7 +251,8 @@ def lines_of(path):
     yield ''.join(held)
 
 
-def text_of_record(line, place):
+def record_of(line, place):
+    """The dict that a line of a .jsonl file spells; its "text" is one that UTF-8 can hold."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -263,7 +264,7 @@ def text_of_record(line, place):
         check_surrogates(text)  # JSON can spell what UTF-8 cannot
     except ValueError as error:
         raise ValueError(f'{place}: {error}') from None
-    return text
+    return record
 
 
 def refuse_other(data, path, offset):

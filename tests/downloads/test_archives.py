@@ -217,7 +217,9 @@ def files_below_after(folder, archive, ending):
     return files_below(folder)
 
 
-@pytest.mark.parametrize('content', [b'', b'<html></html>', gzip.compress(b'no tar'), b'PK\3\4'])
+@pytest.mark.parametrize(
+    'content', [b'', b'<html></html>', gzip.compress(b'no tar', mtime=0), b'PK\3\4']
+)
 def test_what_is_no_archive_at_all(tmp_path, kind, content):
     refused(tmp_path, content, kind[0], 'is damaged|has no member')
 

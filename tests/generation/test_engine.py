@@ -135,7 +135,7 @@ def test_fewer_tokens_of_a_prompt_are_read_at_once_if_there_are_many(engine, row
             raise Enough
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, '_run', run)
+        patch.setattr(engine, 'run', run)
         patch.setattr(engine, 'hparams', engine.hparams.__class__(n_vocab=50257, n_ctx=1024))
         with pytest.raises(Enough):
             list(engine.stream([[5] * 1000] * rows, Settings(length=1)))

@@ -5,6 +5,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import model
+from generation.continuous import Request
 from generation.engine import Engine
 from helpers import numpy_gpt2
 from hparams import read_hparams
@@ -100,6 +101,13 @@ def test_weights_that_are_no_numbers_generate_nothing(spoilt, name, kind):
     with Engine(name, str(spoilt), **KINDS[kind]) as engine:
         with pytest.raises(ValueError, match=message):
             engine.generate([[1, 2]], Settings(length=3))
+
+
+@pytest.mark.parametrize('name', SPOILT)
+def test_nor_do_rows_that_join_and_leave(spoilt, name):
+    with Engine(name, str(spoilt), n_shards=1) as engine:
+        with pytest.raises(ValueError, match=f'NaN or infinity in {SPOILT[name][0]}; there are: '):
+            list(engine.complete([Request([1, 2])], Settings(length=3)))
 
 
 @pytest.mark.parametrize('kind', ['whole', 'int8'])

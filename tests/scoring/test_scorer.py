@@ -55,6 +55,12 @@ def check(scores, logprobs, targets):
     # A rank may differ where float32 cannot tell two tokens apart.
     close = (abs(logprobs - chosen) < 1e-4).sum(axis=1) - 1
     assert (abs(scores.ranks - ranks) <= close).all()
+    if scores.second_moments is not None:
+        second_moments = (np.exp(logprobs) * logprobs**2).sum(axis=1)
+        np.testing.assert_allclose(scores.second_moments, second_moments, rtol=1e-4)
+    if scores.mass_before is not None:
+        mass = (np.exp(logprobs) * (logprobs > chosen)).sum(axis=1)
+        np.testing.assert_allclose(scores.mass_before, mass, rtol=0, atol=1e-4)
     assert scores.logprobs.dtype == scores.entropies.dtype == np.float32
     assert scores.ranks.dtype == np.int32
 
@@ -64,8 +70,10 @@ def test_windows_are_scored_as_by_numpy(demo, expected):
     sizes = [(2, 1), (257, 1), (17, 16), (40, 7), (18, 1), (200, 199), (33, 1)]
     windows = [Window(tokens[:n], first) for n, first in sizes]
     counted = []
-    results = list(demo.score_windows(windows, details=True, progress=counted.append))
+    more = 'second_moments', 'mass_before'
+    results = list(demo.score_windows(windows, True, progress=counted.append, more=more))
     assert len(results) == len(windows)
+    assert not any(array is None for scores in results for array in scores)
     for (n, first), scores in zip(sizes, results, strict=True):
         check(scores, expected(tokens[: n - 1])[first - 1 :], tokens[first:n])
     assert sum(counted) == sum(n - first for n, first in sizes)
@@ -75,7 +83,8 @@ def test_without_details_there_are_no_entropies_and_the_rest_is_the_same(demo):
     window = Window(random_tokens(50), 3)
     (full,) = demo.score_windows([window], details=True)
     (plain,) = demo.score_windows([window])
-    assert plain.entropies is None
+    assert plain.entropies is plain.second_moments is full.second_moments is None
+    assert plain.mass_before is full.mass_before is None
     assert plain.logprobs.tobytes() == full.logprobs.tobytes()
     assert plain.ranks.tobytes() == full.ranks.tobytes()
 
@@ -157,10 +166,11 @@ def test_scores_are_the_same_bit_for_bit_whatever_the_batch_size_and_company(mod
         Window(random.integers(4096, size=n), int(random.integers(1, n)))
         for n in random.integers(2, 257, size=40)
     ]
-    results = list(demo.score_windows(windows, details=True))
+    everything = dict(details=True, more=('second_moments', 'mass_before'))
+    results = list(demo.score_windows(windows, **everything))
     for tokens_at_once, order in [(1, random.permutation(40)), (5000, random.permutation(40)[:13])]:
         with Scorer('demo', str(models_dir), tokens_at_once=tokens_at_once) as other:
-            again = other.score_windows([windows[i] for i in order], details=True)
+            again = other.score_windows([windows[i] for i in order], **everything)
             for i, scores in zip(order, again, strict=True):
                 assert [a.tobytes() for a in scores] == [a.tobytes() for a in results[i]]
 

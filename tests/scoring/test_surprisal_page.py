@@ -1,17 +1,13 @@
-import base64
 import html.parser
 import json
 import math
-import pathlib
 import re
-import shutil
-import subprocess
 import time
-import urllib.error
-import urllib.request
 
 import pytest
 
+from helpers.browser import Browser, needs_browser
+from helpers.colours import contrast
 from scoring import surprisal_page
 
 
@@ -39,7 +35,7 @@ ROWS = [('tokens', '8'), ('bits & bytes', '<3>')]
 def page(*records, model='demo'):
     names = [f'file {n}.txt <i>' for n in range(1, len(records) + 1)]
     sections = [surprisal_page.section(n, ROWS, r) for n, r in zip(names, records, strict=True)]
-    return ''.join([surprisal_page.head(model), *sections, surprisal_page.FOOT])
+    return ''.join([surprisal_page.head(model), *sections, surprisal_page.foot()])
 
 
 class Reader(html.parser.HTMLParser):
@@ -92,21 +88,8 @@ def test_the_model_is_named():
     assert Reader(page([], model='a<b')).texts('title') == ['Surprisal of a<b']
 
 
-def contrast(one, other):
-    """The contrast of two colours '#rgb' or '#rrggbb' (WCAG 2, section 1.4.3)."""
-
-    def luminance(colour):
-        digits = colour[1:] if len(colour) == 7 else ''.join(2 * c for c in colour[1:])
-        values = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
-        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values]
-        return sum(f * v for f, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-    lighter, darker = sorted([luminance(one), luminance(other)], reverse=True)
-    return (lighter + 0.05) / (darker + 0.05)
-
-
 def test_text_is_legible_on_every_colour_in_light_and_dark():
-    css = surprisal_page.own_file('css')
+    css = surprisal_page.own_file(surprisal_page.__file__, 'css')
     light, dark = css.split('prefers-color-scheme: dark')
     for scheme in (light.split('}')[0], dark.split('}')[0]):
         colours = dict(re.findall(r'--(\w+): (#\w+)', scheme))
@@ -119,85 +102,12 @@ def test_text_is_legible_on_every_colour_in_light_and_dark():
 
 
 def test_colour_is_not_the_only_sign_of_a_level():
-    css = surprisal_page.own_file('css')
+    css = surprisal_page.own_file(surprisal_page.__file__, 'css')
     lines = [
         ''.join(re.findall(rf'\.s{n} \{{.*?(border[^;]*);', css))
         for n in range(1, len(surprisal_page.LEVELS))
     ]
     assert all(lines) and len(set(lines)) == len(lines)
-
-
-KEYS = {'Tab': '\ue004', 'Escape': '\ue00c', 'End': '\ue010', 'Home': '\ue011'}
-KEYS |= {'Left': '\ue012', 'Up': '\ue013', 'Right': '\ue014', 'Down': '\ue015'}
-
-
-class Browser:
-    """Debian's chromium without a window, by the protocol of WebDriver."""
-
-    def __init__(self, folder, size, dark):
-        self.process = subprocess.Popen(
-            ['chromedriver', '--port=0'], stdout=subprocess.PIPE, text=True, encoding='utf-8'
-        )
-        for line in self.process.stdout:
-            if started := re.search(r'on port (\d+)\.', line):
-                self.root = f'http://127.0.0.1:{started[1]}/session'
-                break
-        flags = ['--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-sync']
-        flags += ['--disable-background-networking', '--disable-component-update']
-        flags += [f'--user-data-dir={folder}', '--window-size={},{}'.format(*size)]
-        flags += [f'--blink-settings=preferredColorScheme={0 if dark else 1}']
-        options = {'goog:chromeOptions': {'args': flags}, 'goog:loggingPrefs': {'browser': 'ALL'}}
-        session = self._call('', {'capabilities': {'alwaysMatch': options}})
-        self.root += f'/{session["sessionId"]}'
-
-    def _call(self, path, body, method='POST'):
-        request = urllib.request.Request(self.root + path, method=method)
-        data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(request, data, timeout=60) as answer:
-            return json.load(answer)['value']
-
-    def open(self, path):
-        self._call('/url', {'url': pathlib.Path(path).as_uri()})
-
-    def run(self, script):
-        return self._call('/execute/sync', {'script': script, 'args': []})
-
-    def until(self, script):
-        """Run a script until it returns what is true, and return that."""
-        for _ in range(100):
-            if result := self.run(script):
-                return result
-            time.sleep(0.05)
-        raise AssertionError(f'never true: {script}')
-
-    def point_at(self, script):
-        """Move the pointer to the middle of the element that a script returns."""
-        box = self.run(
-            f'const b = ({script}).getClientRects()[0]; return [b.x, b.y, b.right, b.bottom]'
-        )
-        x, y = int((box[0] + box[2]) / 2), int((box[1] + box[3]) / 2)
-        move = {'type': 'pointerMove', 'duration': 0, 'x': x, 'y': y}
-        self._call('/actions', {'actions': [{'type': 'pointer', 'id': 'mouse', 'actions': [move]}]})
-
-    def press(self, *names):
-        keys = [KEYS[name] for name in names]
-        strokes = [{'type': kind, 'value': key} for key in keys for kind in ('keyDown', 'keyUp')]
-        self._call('/actions', {'actions': [{'type': 'key', 'id': 'keys', 'actions': strokes}]})
-
-    def messages(self):
-        return self._call('/se/log', {'type': 'browser'})
-
-    def screenshot(self, path):
-        pathlib.Path(path).write_bytes(base64.b64decode(self._call('/screenshot', None, 'GET')))
-
-    def close(self):
-        try:
-            self._call('', None, 'DELETE')
-        except urllib.error.URLError:
-            pass
-        self.process.terminate()
-        self.process.wait()
-        self.process.stdout.close()
 
 
 CARD = (
@@ -207,7 +117,7 @@ TOKEN = 'document.querySelectorAll(".block span")[{}]'
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which('chromedriver'), reason='needs chromium and chromedriver')
+@needs_browser
 @pytest.mark.parametrize('dark', [False, True])
 @pytest.mark.parametrize('size', [(1200, 900), (500, 900)])
 def test_a_browser_shows_the_numbers_to_the_pointer_and_the_keyboard(tmp_path, size, dark):
@@ -215,7 +125,7 @@ def test_a_browser_shows_the_numbers_to_the_pointer_and_the_keyboard(tmp_path, s
     (tmp_path / 'page.html').write_text(page(many, RECORDS), encoding='utf-8')
     browser = Browser(tmp_path / 'profile', size, dark)
     try:
-        browser.open(tmp_path / 'page.html')
+        browser.open((tmp_path / 'page.html').as_uri())
         browser.until(f'return {TOKEN.format(7)}')
         texts = browser.run(
             'return [...document.querySelectorAll(".text")].map(e => e.textContent)'

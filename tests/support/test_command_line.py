@@ -112,6 +112,8 @@ def test_switches_need_no_value_and_take_only_true_or_false():
         (['x', '-', '--name', 'y'], 'unexpected argument -'),
         (['--name', '--switch'], '--name needs a value'),
         (['demo', '1', '2', 'True', 'surplus'], "unexpected argument 'surplus'"),
+        (['demo', '1', '2', '--switch', '3'], "unexpected argument '3'"),
+        (['1', '2', 'True', 'surplus', '--name', 'x'], "unexpected argument 'surplus'"),
         (['--', '--interactive'], 'unknown flag --'),
     ],
 )
