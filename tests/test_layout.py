@@ -25,6 +25,7 @@ MAY_IMPORT = {
     'training': LOADED | {'training', 'generation', 'cluster'},
     'evaluation': LOADED | {'evaluation', 'generation', 'scoring'},
     'ngrams': {'ngrams', 'core', 'support', 'evaluation'},
+    'detection': LOADED | {'detection', 'generation', 'scoring'},
 }
 # The tokenizer's notion of a word and name of the end, by which support/documents.py cuts texts.
 OF_TOKENIZER = ('BOUNDARY', 'END_OF_TEXT', 'check_surrogates', 'chunks')

@@ -68,6 +68,7 @@ class RemoteFile:
     size: int | None = None  # bytes, published
     predicted_size: int | None = None  # bytes, computed and not published: see verify
     sha256: str | None = None  # hexadecimal
+    md5: str | None = None  # hexadecimal, published; counts where no sha256 is known
     check: Callable[[str], None] | None = None  # raises ValueError for contents that are not right
     optional: bool = False  # for the caller: nothing here treats such a file otherwise
 
@@ -107,10 +108,11 @@ def base_address(base_url):
 def verify(file, path=None, md5=None):
     """Compare a file on disk with what is known of it; returns the evidence in its favour as text.
 
-    A published size and a sha256 must agree. The MD5 that the server sent counts where no sha256
-    is known. `check` must accept the contents. A predicted size is weaker: a file of another size
-    is wrong only when neither digest nor `check` spoke for it, so that a wrong prediction does not
-    make a good file unusable, while an error page in place of an unknown file is still noticed.
+    A published size and a sha256 must agree. Where no sha256 is known a published MD5 counts, else
+    the one that the server sent. `check` must accept the contents. A predicted size is weaker: a
+    file of another size is wrong only when neither digest nor `check` spoke for it, so that a wrong
+    prediction does not make a good file unusable, while an error page in place of an unknown file
+    is still noticed.
 
     path: where to look if not at file.path. md5: hexadecimal, of the whole file, from the server.
     Raises WrongFile with the reason, FileNotFoundError.
@@ -120,7 +122,7 @@ def verify(file, path=None, md5=None):
     if file.size not in (None, size):
         raise WrongFile(f'{size:,} bytes instead of {file.size:,}')
     evidence = [] if file.size is None else ['size']
-    algorithm, expected = ('sha256', file.sha256) if file.sha256 else ('md5', md5)
+    algorithm, expected = ('sha256', file.sha256) if file.sha256 else ('md5', file.md5 or md5)
     if expected:
         actual = digest(path, algorithm)
         if actual != expected.lower():
@@ -337,7 +339,7 @@ def misfit(file, offer):
     """Whether an offer is of a size that verify would refuse, or beyond the limit."""
     if offer.size is not None and offer.size > file.limit:
         return True
-    doubtful = file.sha256 or offer.md5 or file.check  # any may outweigh a prediction
+    doubtful = file.sha256 or file.md5 or offer.md5 or file.check  # any may outweigh a prediction
     expected = file.predicted_size if file.size is None and not doubtful else file.size
     return None not in (expected, offer.size) and expected != offer.size
 

@@ -9,6 +9,7 @@ from training.optimizers import DEFAULT, OPTIMIZERS
 
 SCHEDULES = ('cosine', 'constant')
 DTYPES = ('float32', 'bfloat16')
+SHORTEST, LONGEST = 10, 128  # tokens of the windows that a classifier learns from
 # Settings of the plan that optimizers can have, and what they must be below.
 HYPERPARAMETERS = {'weight_decay': math.inf, 'beta1': 1, 'beta2': 1}
 
@@ -104,6 +105,25 @@ class TrainingPlan:
         if plan.window > n_ctx:
             raise ValueError(f'a window of {plan.window} tokens exceeds the context of {n_ctx}')
         return plan
+
+    @classmethod
+    def classifying(cls, n_texts, n_ctx, *, epochs, batch_size, learning_rate, seed):
+        """A plan as of 2019's neural detector: Adam at a constant rate, no decay, no clipping.
+
+        n_texts: each is read once in an epoch, a window of it after the token that starts a text.
+        """
+        check_whole('epochs', epochs, least=1)
+        check_batch_size(batch_size)
+        return cls(
+            steps=epochs * -(-n_texts // batch_size),
+            batch_size=batch_size,
+            window=min(LONGEST + 1, n_ctx),
+            learning_rate=learning_rate,
+            schedule='constant',
+            weight_decay=0,
+            clip=0,
+            seed=seed,
+        )
 
     @classmethod
     def names(cls):

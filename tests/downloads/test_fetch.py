@@ -540,6 +540,17 @@ def test_the_servers_md5_counts_where_no_sha256_is_known(server, path):
     assert fetch.fetch(known_file(server, path)) == 'size, sha256'
 
 
+def test_a_published_md5_outweighs_the_servers(server, path):
+    published = hashlib.md5(BODY).hexdigest()
+    server.headers = {'Content-MD5': md5_header(OTHER)}
+    assert fetch.fetch(file_at(server, path, md5=published)) == 'md5'
+    server.headers = {}
+    write(path, b'old')
+    fails(file_at(server, path, md5='0' * 32), 'md5')
+    assert read(path) == b'old'
+    assert fetch.fetch(file_at(server, path, md5=published, predicted_size=5)) == 'md5'
+
+
 def test_the_md5_of_the_whole_file_is_known_when_resuming(server, path):
     server.headers = {'Content-MD5': md5_header(BODY)}
     write(path + '.part', OTHER[:7000])

@@ -92,3 +92,11 @@ def test_what_is_usual_for_a_model_fills_what_is_not_said():
     assert (said.learning_rate, said.window, said.warmup, said.clip) == (1, 8, 0, 2)
     with pytest.raises(ValueError, match='a window of 65 tokens exceeds the context of 64'):
         TrainingPlan.usual(64, False, steps=1, window=65)
+
+
+def test_a_classifier_reads_each_text_once_in_an_epoch_and_its_last_batch_too():
+    made = dict(epochs=2, batch_size=24, learning_rate=2e-5, seed=0)
+    plan = TrainingPlan.classifying(49, 1024, **made)
+    assert (plan.steps, plan.window) == (2 * 3, 129)  # 128 tokens after the one that starts a text
+    assert TrainingPlan.classifying(48, 64, **made).window == 64
+    assert {plan.rate(step) for step in range(1, 7)} == {2e-5}

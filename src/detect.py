@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""Say how much texts look like a model's own: its scores, and what a detector makes of them."""
+
+import contextlib
+import itertools
+import sys
+
+from tqdm import tqdm
+
+from detection.detector import open_detector
+from detection.findings import CAUTION, find
+from detection.outputs import open_sinks, report
+from detection.start import scoring_model
+from fast import check_dtype, takes_dtype
+from loading.model_files import load_encoder_with_end
+from scoring.documents import read
+from scoring.outputs import check_outputs, print_all
+from scoring.start import start_scorer
+from support import command_line, stopping
+from support.checks import check_whole
+from support.documents import Separator, find_files
+from support.files import expand
+
+
+@takes_dtype
+def detect(
+    *sources: str,
+    model_name: str = None,
+    models_dir: str = 'models',
+    detector: str = None,
+    output: str = None,
+    html: str = None,
+    dtype: str = 'float32',
+    tokens_at_once: int = 1024,
+    separator: str = None,
+):
+    """Print how much each of the texts of SOURCES looks like what a model writes.
+
+    A source is a text file in UTF-8, a .jsonl file with a document in the field "text" of each
+    line, a folder, whose .txt and .jsonl files are taken, a pattern like 'books/*.txt', or - for
+    standard input. Each document gets a line: tokens, means of log-probability and log-rank, their
+    ratio LRR, z (Fast-DetectGPT's curvature), the shares of tokens that top-k 40 and nucleus 0.9
+    would not have drawn, GLTR's counts of ranks up to 10, 100, 1,000 and more; with a detector also
+    the probability that it is the machine's, and how many human texts score higher. These are
+    rates, not verdicts. Texts under 50 tokens are too short.
+
+    Args:
+        sources: one or more files, folders or patterns, or -
+        model_name: the model that scores, a folder of models_dir; None is the detector's, or 124M
+        models_dir: the folder of all models
+        detector: a folder that train_detector.py made
+        output: write a JSON record for each document to this file
+        html: write a page that colours each token by its rank to this file
+        <dtype>
+        tokens_at_once: tokens read together; changes speed and memory, never the results
+        separator: what stands between the documents of a text, such as '<|endoftext|>'
+    """
+    if not sources:
+        raise ValueError('name at least one source: a file, a folder, a pattern, or - for stdin')
+    check_whole('tokens_at_once', tokens_at_once, least=1)
+    check_dtype(dtype)
+    files = find_files(sources)
+    separator = None if separator is None else Separator(separator)
+    outputs = [path for path in (output, html) if path is not None]
+    check_outputs(outputs, files)
+    models_dir = expand(models_dir)
+    detector = None if detector is None else expand(detector)
+    model_name = scoring_model(model_name, models_dir, detector)
+    encoder = load_encoder_with_end(model_name, models_dir)
+
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(tqdm(total=0, unit=' tokens', unit_scale=True, disable=None))
+        documents = read(files, encoder, bar, separator)
+        first = next(documents)  # refuse what cannot be read before TensorFlow is loaded
+        sinks = [stack.enter_context(sink) for sink in open_sinks(output, html, model_name)]
+        model = dict(encoder=encoder, dtype=dtype, tokens_at_once=tokens_at_once)
+        scorer = stack.enter_context(start_scorer(model_name, models_dir, **model))
+        if detector is not None:
+            detector = stack.enter_context(open_detector(detector, models_dir, scorer))
+        to_find, to_show = itertools.tee(itertools.chain([first], documents))
+        pairs = ((document.text, document.tokens) for document in to_find)
+        found = zip(to_show, find(scorer, detector, pairs, bar.update), strict=True)
+        lost = print_all(report(found, sinks, encoder), go_on=bool(sinks))
+    if lost:
+        with stopping.keeping(f'{" and ".join(outputs)} written all the same'):
+            raise lost
+    if detector is not None:
+        print(f'note: {CAUTION}', file=sys.stderr)
+
+
+if __name__ == '__main__':
+    command_line.run(detect)
