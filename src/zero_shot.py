@@ -9,40 +9,57 @@ Writes RESULTS_DIR/NAME.json, and NAME.md with the same as a table:
                   "bootstrap_seed": 0},
      "code_version": of git, "sources": digest of src/,
      "tasks": {"ptb": {"perplexity": {
-         "value": 65.85, or null for a perplexity that no float is as large as, "log_value": 4.187,
-         the logarithm of a perplexity, or null, "measure": "perplexity" | "accuracy" (in %) |
-         "bits per byte" | "bits per character", "interval": [low, high] or null, "units": 82430,
+         "value": 65.85, or null for a perplexity that no float is as large as and for a figure of
+         nothing, "log_value": 4.187, the logarithm of a perplexity, or null, "measure":
+         "perplexity" | "accuracy" (in %) | "bits per byte" | "bits per character" | "F1" | "ROUGE"
+         | "BLEU" | "score" (all four of 100), "interval": [low, high] or null, "units": 82430,
          "unit": "words and line ends", "normalisation", "resampled": what was drawn anew for the
          interval, "n_resampled", "split", "detokenizer", "context", "stride" (null for questions),
-         "column" of published_results.json or null, "published" there or null, "difference" from
-         it or null, "data": digest of the examples, "seconds": of the whole task}, …},
-         "ptb@1024": {…}, …}}
+         "column" of published_results.json or null, "published" there or null,
+         "published_from_figure": whether that is traced from a figure of the paper, "difference"
+         from it or null, "data": digest of the examples, "seconds": of the whole task}, …},
+         "ptb@1024": {…}, …},
+     "tables": {"nq": Markdown that the task shows below the results, …},
+     "warnings": {"crows_pairs": what is to be said with its figures, …}}, if there are any
 
-A task under a name with @ has another stride than its main one.
+A task under a name with @ has another stride than its main one. Figures of tasks that generate have
+also "choices": what the protocol leaves open, and how it was chosen, "baseline": null or the name
+of what is in the model's place, "prompts": how many, "prompts_cut": how many of them lost tokens to
+fit the context, "tokens_cut": so many together, and "texts_code_version": of what generated them.
+Their texts are in RESULTS_DIR/NAME.TASK.jsonl, a line each after a first line that says how they
+were made:
+
+    {"id": of the prompt, "prompt_sha": digest of its tokens, "text", "tokens": ids, "logprob": of
+     the tokens in nats, "lost": tokens cut off the prompt, "seed", "seconds": since the one before}
 """
 
 import os
 import shutil
 import sys
 
+from evaluation.generating_run import check_exports, export_texts
+from evaluation.open_choices import choices_of
 from evaluation.results import ResultsFile
 from evaluation.runs import (
+    kept_of,
     n_parameters,
     read_examples,
+    read_pairs,
     read_strides,
     results_path,
     run_all,
     runs_of,
     settings_of,
 )
-from evaluation.table import short_table, table
-from evaluation.tasks import find_tasks
+from evaluation.table import fitted, short_table, table
+from evaluation.tasks import check_packages, find_tasks
 from fast import check_dtype, takes_dtype
+from generation.start import start_engine
 from hparams import read_hparams
 from loading.model_files import find_model, fingerprint, load_encoder_with_end
 from scoring.start import start_scorer
 from support import command_line, stopping
-from support.checks import check_whole
+from support.checks import check_batch_size, check_whole
 from support.files import expand, shown
 from support.provenance import source_digest, source_version
 
@@ -59,7 +76,11 @@ def evaluate(
     dtype: str = 'float32',
     limit: int = None,
     any_size: bool = False,
+    choices: str = None,
+    batch_size: int = 32,
+    export: str = None,
     restart: bool = False,
+    keep_texts: bool = False,
 ):
     """Evaluate a model on the zero-shot tasks of the paper.
 
@@ -80,12 +101,23 @@ def evaluate(
         limit: a quick look at the first so many questions, sentences or windows of each task, kept
             apart from full results
         any_size: accept data files that are not as long as the published ones, such as your own
+        choices: what protocols of tasks that generate leave open, TASK.CHOICE=VALUE with commas
+            between, such as nq.pairs=5,coqa.length=30
+        batch_size: texts that are generated at a time; more take more memory
+        export: a folder for what the official scripts of the data sets read, of the tasks named
         restart: forget earlier results of this model in results_dir
+        keep_texts: but not the texts it has generated: compute figures anew from them, even if
+            another version of this code generated them
     """
     chosen = find_tasks(tasks)
     check_dtype(dtype)
     if limit is not None:
         check_whole('limit', limit, least=1)
+    check_batch_size(batch_size)
+    choices = choices_of(chosen, choices)
+    check_packages(chosen)
+    if export is not None:
+        check_exports(chosen)
     models_dir = expand(models_dir)
     folder = find_model(model_name, models_dir)
     model_name = os.path.normpath(model_name)
@@ -95,6 +127,7 @@ def evaluate(
     strides = None if stride is None else read_strides(stride, context)
     encoder = load_encoder_with_end(model_name, models_dir)
     examples = read_examples(chosen, data_dir, complete=not any_size)
+    pairs = read_pairs(chosen, data_dir, complete=not any_size)
     origin = {
         'model': model_name,
         'model_fingerprint': fingerprint(folder),
@@ -106,17 +139,25 @@ def evaluate(
         'sources': source_digest(),
     }
     path = results_path(results_dir, model_name, limit)
-    with ResultsFile(path, origin, source_version(), restart) as results:
-        runs = runs_of(chosen, examples, context, strides, limit)
-        runs = [run for run in runs if not results.has(run.name, run.data)]
-        if runs:
-            scorer = start_scorer(model_name, models_dir, encoder=encoder, dtype=dtype)
-            kept = f'{results.unfinished} keeps what is scored: run the same command again to go on'
-            with scorer, stopping.keeping(kept):
-                run_all(runs, scorer, results)
+    with ResultsFile(path, origin, source_version(), restart, keep_texts) as results:
+        runs = runs_of(chosen, examples, context, strides, limit, pairs, choices)
+        todo = [run for run in runs if not results.has(run.name, run.data, run.choices)]
+        if todo:
+            loaded = dict(encoder=encoder, dtype=dtype)
+            with stopping.keeping(kept_of(todo, results)):
+                run_all(
+                    todo,
+                    encoder,
+                    lambda: start_scorer(model_name, models_dir, **loaded),
+                    lambda: start_engine(model_name, models_dir, **loaded),
+                    results,
+                    batch_size,
+                )
         else:
             print(f'{path} holds all of this already', file=sys.stderr)
         show(results)
+        if export is not None:
+            export_texts(runs, encoder, results, expand(export))
 
 
 def show(results):
@@ -124,7 +165,10 @@ def show(results):
     if not sys.stdout.isatty():
         print(table(results.content), end='')
         return
-    print(short_table(results.content, shutil.get_terminal_size().columns), end='')
+    width = shutil.get_terminal_size().columns
+    print(short_table(results.content, width), end='')
+    for task, markdown in results.tables.items():
+        print(f'\n{task}\n\n{fitted(markdown.strip(), width)}')
     print(f'\nall columns: {shown(results.table_path)}')
 
 

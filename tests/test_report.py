@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from evaluation.figure import read_points
+from evaluation.points import read_points
 from helpers.results_files import ResultsFiles, figure_of, some_tasks
 from report import report
 from zero_shot import evaluate
@@ -113,6 +113,16 @@ def test_a_png_and_an_svg_are_written_and_always_the_same(matplotlib, call, resu
     assert ET.fromstring(first[1]).tag.endswith('svg')
     call(report, path, '--output', name)
     assert [name.read_bytes() for name in names] == first
+
+
+def test_each_picture_of_which_there_are_results_is_a_file(matplotlib, call, results, tmp_path):
+    figures = {'full': figure_of('winograd_full', 54.0)}
+    tasks = {'winograd': figures, 'coqa': {'f1': figure_of('coqa_f1', 20.0)}}
+    name = tmp_path / 'all'
+    status, output, _ = call(report, results('124M', tasks), '--output', name)
+    written = [f'{name}.{n}.{kind}' for n in ('figure1', 'figure3') for kind in ('png', 'svg')]
+    assert (status, output.splitlines()) == (0, written)
+    assert sorted(map(str, tmp_path.glob('all*'))) == sorted(written)
 
 
 @pytest.mark.parametrize('model', ['d\udce9mo\x1b[1m', r'costs $\x$', '<&>'])

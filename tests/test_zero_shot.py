@@ -10,11 +10,13 @@ import pytest
 
 import zero_shot
 from evaluation import runs
+from evaluation.generating import GeneratingTask
 from evaluation.progress import Progress
 from evaluation.tasks import TASKS
 from fast import DTYPES
 from helpers import small_tasks as small
 from helpers.paths import ROOT
+from helpers.small_evaluation import Evaluation, check_refused, without_seconds
 from helpers.table_scorer import TableScorer, uniform
 from make_random_model import make_random_model
 from support.stopping import Stopped
@@ -38,47 +40,13 @@ def data(tmp_path):
 
 @pytest.fixture
 def run(models, data, tmp_path, call, monkeypatch):
-    """Evaluate with a uniform model in place of TensorFlow: (*flags) -> (status, output, errors).
-
-    run.scorers: those that were started, with what they have read.
-    run.results(name): the content of a results file.
-    """
-    scorers = []
-
-    def start(model_name, models_dir, encoder, dtype):
-        model = uniform(encoder.n_vocab)
-        scorers.append(TableScorer(encoder, lambda context: model(context)))
-        return scorers[-1]
-
-    monkeypatch.setattr(zero_shot, 'start_scorer', start)
-
-    def run(*flags, model='small'):
-        folders = f'--models_dir={models} --data_dir={data} --results_dir={tmp_path / "results"}'
-        always = [f'--model_name={model}', *folders.split(), '--any_size']
-        return call(zero_shot.evaluate, *always, *flags)
-
-    run.scorers = scorers
-    run.results = lambda name='small': json.loads((tmp_path / f'results/{name}.json').read_text())
-    return run
-
-
-def without_seconds(results):
-    for figures in results['tasks'].values():
-        for figure in figures.values():
-            del figure['seconds']
-    return results
-
-
-def check_refused(result, *words):
-    status, output, errors = result
-    assert status == 2 and output == ''
-    assert errors.startswith('error: ') and errors.count('\n') == 1
-    for word in words:
-        assert word in errors
+    """Evaluate with a uniform model in place of TensorFlow; see helpers/small_evaluation.py."""
+    return Evaluation(models, data, tmp_path / 'results', call, monkeypatch)
 
 
 def test_all_tasks_are_written_with_how_they_were_made(run, tmp_path):
-    status, output, errors = run('--stride=64,300', model='124M')
+    few = '--choices=wmt14_fr_en.pairs=2,wmt14_en_fr.pairs=2'  # as small files have
+    status, output, errors = run('--stride=64,300', few, model='124M')
     assert (status, errors) == (0, '')
     results = run.results('124M')
     assert results['model'] == '124M' and len(results['model_fingerprint']) == 16
@@ -94,9 +62,12 @@ def test_all_tasks_are_written_with_how_they_were_made(run, tmp_path):
             assert figure['context'] == 1024
             stride = 300 if '@' in name else 64 if task.strides else None
             assert figure['stride'] == stride
+            assert ('choices' in figure) == isinstance(task, GeneratingTask)
             assert figure['seconds'] >= 0 and len(figure['data']) == 16
     assert (tmp_path / 'results/124M.md').read_text(encoding='utf-8') == output
-    assert sorted(os.listdir(tmp_path / 'results')) == ['124M.json', '124M.md']
+    texts = [f'124M.{name}.jsonl' for name in TASKS if getattr(TASKS[name], 'prompts', None)]
+    files = sorted(['124M.json', '124M.md', *texts])
+    assert sorted(os.listdir(tmp_path / 'results')) == files
 
 
 def test_figures_stand_beside_those_of_the_paper(run):
@@ -109,7 +80,8 @@ def test_figures_stand_beside_those_of_the_paper(run):
     assert lambada['accuracy']['published'] is None  # only for 1558M
     assert tasks['cbt_cn']['accuracy']['difference'] == pytest.approx(10 - 87.65)
     assert tasks['enwik8']['bits_per_byte']['published'] == 1.16
-    assert tasks['winograd']['accuracy_full']['published'] is None
+    full = tasks['winograd']['accuracy_full']
+    assert (full['published'], full['published_from_figure']) == (55.68, True)
     row = next(line for line in output.splitlines() if line.startswith('| cbt_cn'))
     assert '| accuracy (%) | 10.00 |' in row and '| 87.65 | -77.65 | 2 questions |' in row
     assert run('--tasks=cbt_cn')[0] == 0

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evaluation.task import Task, accuracy
+from evaluation.metric import accuracy
+from evaluation.task import Task
 from evaluation.texts import fitting
 
 

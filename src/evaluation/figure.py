@@ -1,22 +1,21 @@
-"""The paper's figure with results of ours: each metric against the model's size. No TensorFlow."""
+"""The paper's figures with results of ours: each metric against the model's size. No TensorFlow."""
 
 import contextlib
-import itertools
-import json
 import math
 import os
-from typing import NamedTuple
 
-from evaluation.results import DAMAGE, PUBLISHED
+from evaluation.results import PUBLISHED
+from evaluation.ticks import mark_powers, mark_sizes
 from loading.model_files import RELEASED
-from support.files import replacing, shown
+from support.files import replacing
 
-PER_ROW = 3
-PANEL_SIZE = 2.45, 2.05  # inches; three beside each other fill a page of print
 DOTS_PER_INCH = 200
 INK, FAINT, PAPER = '#222222', '#666666', 'white'
 # Shapes tell protocols apart in print; the colours (of Okabe and Ito, and Tol) to the colour-blind.
 STYLES = [('o', '#0072B2'), ('s', '#D55E00'), ('^', '#009E73'), ('D', '#AA4499'), ('v', '#332288')]
+# Published values are crosses in black: printed ones thin, those traced from a figure hollow.
+PRINTED = dict(marker='x', markersize=5.5, color=INK)
+TRACED = dict(marker='X', markersize=6, color=INK, markerfacecolor='none', markeredgewidth=0.8)
 STYLE = {
     'font.size': 8,
     'axes.spines.top': False,
@@ -30,77 +29,6 @@ STYLE = {
     'ytick.labelcolor': INK,
     'svg.hashsalt': 'gpt-2',  # the same results give the same file
 }
-
-
-class Point(NamedTuple):
-    """A figure of a model.
-
-    column: of published_results.json.
-    protocol: (task, metric, stride as a share of the context), how it was measured.
-    interval: (low, high), nan where there is none.
-    part: it is of a part of the set, or of other files, only.
-    """
-
-    model: str
-    parameters: int
-    column: str
-    protocol: tuple
-    value: float
-    interval: tuple[float, float]
-    part: bool
-
-
-def read_points(path):
-    """The points of a file that zero_shot.py has written, those that the paper has too.
-
-    Raises ValueError if there is no such file, or it holds something else.
-    """
-    if os.path.isdir(path) or not os.path.exists(path):
-        what = 'is a folder' if os.path.isdir(path) else 'is not there'
-        raise ValueError(
-            f'{path} {what}: give files that zero_shot.py wrote, RESULTS_DIR/NAME.json'
-        )
-    try:
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file)
-        return [
-            point_of(content, task.split('@')[0], metric, figure)
-            for task, figures in content['tasks'].items()
-            for metric, figure in figures.items()
-            if figure['column'] in PUBLISHED['columns']
-            and figure['value'] is not None  # beyond all floats, and any axis
-            # A second stride of a task, whose figures are nearly the same, is left to the table.
-            and not ('@' in task and task.split('@')[0] in content['tasks'])
-        ]
-    except DAMAGE as error:
-        raise ValueError(f'{path} holds no results that zero_shot.py has written') from error
-
-
-def point_of(content, task, metric, figure):
-    """The Point of one figure of a task, in the content of a file of results."""
-    low, high = figure['interval'] or (math.nan, math.nan)
-    stride = figure['stride']
-    return Point(
-        model=shown(content['model']),
-        parameters=int(float(content['parameters'])),  # it is drawn as a float
-        column=figure['column'],
-        protocol=(task, metric, None if stride is None else stride / figure['context']),
-        value=float(figure['value']),
-        interval=(float(low), float(high)),
-        part=content['limit'] is not None or content['any_size'],
-    )
-
-
-def panels_of(points):
-    """{column: its points}, in the paper's order, without what cannot or need not be drawn."""
-    finite = [point for point in points if math.isfinite(point.value) and point.parameters > 0]
-    whole = {(point.model, point.protocol) for point in finite if not point.part}
-    kept = [p for p in finite if not p.part or (p.model, p.protocol) not in whole]
-    panels = {
-        column: [point for point in kept if point.column == column]
-        for column in PUBLISHED['columns']
-    }
-    return {column: points for column, points in panels.items() if points}
 
 
 def names_of(protocols):
@@ -120,10 +48,23 @@ def names_of(protocols):
     }
 
 
+def series_of(panel, points):
+    """{name: its points}: of each column of a panel, and of each protocol of a column."""
+    series = {}
+    for column, name in zip(panel.columns, panel.names, strict=True):
+        own = [point for point in points if point.column == column]
+        names = names_of(dict.fromkeys(point.protocol for point in own)) if own else {}
+        for protocol, words in names.items():
+            full = ', '.join(filter(None, [name, words])) if len(names) > 1 else name or words
+            series[full] = [point for point in own if point.protocol == protocol]
+    return series
+
+
 @contextlib.contextmanager
-def drawing(panels):
+def drawing(picture, panels):
     """The matplotlib Figure of panels; to be saved within the `with` block, where its style holds.
 
+    picture: Picture.  panels: {Panel: its points}, those with points.
     Raises ValueError if matplotlib is not there.
     """
     try:
@@ -132,33 +73,32 @@ def drawing(panels):
     except ModuleNotFoundError as error:
         raise ValueError('drawing needs matplotlib: pip install matplotlib') from error
     with matplotlib.rc_context(STYLE):
-        columns = min(PER_ROW, len(panels))
+        columns = min(picture.per_row, len(panels))
         rows = math.ceil(len(panels) / columns)
-        width, height = PANEL_SIZE
-        size = max(columns * width, 2 * width), rows * height + 0.7
+        width, height = picture.size
+        size = max(columns * width, 4.9), rows * height + 0.7
         figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout='constrained')
         all_axes = figure.subplots(rows, columns, sharex=True, squeeze=False).flat
         points = [point for each in panels.values() for point in each]
-        for axes, (column, own) in zip(all_axes, panels.items(), strict=False):
-            draw_panel(axes, column, own)
+        for axes, (panel, own) in zip(all_axes, panels.items(), strict=False):
+            draw_panel(axes, panel, own)
         for axes in all_axes[len(panels) :]:
             axes.remove()
         mark_sizes(all_axes[: len(panels)], points)
         for axes in all_axes[max(0, len(panels) - columns) : len(panels)]:
             axes.tick_params(labelbottom=True)  # also above a panel that is not there
         figure.supxlabel('parameters (logarithmic)', fontsize='medium')
-        add_legend(figure, points, columns)
+        add_legend(figure, panels, points, columns)
         yield figure
 
 
-def draw_panel(axes, column, points):
-    """One metric: the published values, and ours by protocol."""
-    title, measure = (PUBLISHED['columns'][column][key] for key in ('title', 'measure'))
-    better = 'higher' if measure == 'accuracy' else 'lower'
-    arrow = '↑' if better == 'higher' else '↓'
-    axes.set_title(title, loc='left', fontweight='bold', fontsize='medium', pad=13.5)
+def draw_panel(axes, panel, points):
+    """One metric: the published values, and ours by column and protocol."""
+    axes.set_title(panel.title, loc='left', fontweight='bold', fontsize='medium', pad=13.5)
+    unit = ' (%)' if panel.measure == 'accuracy' else ''
+    source = f'; {panel.source}' if panel.source else ''
     axes.annotate(
-        f'{measure}{" (%)" * (measure == "accuracy")}, {better} is better {arrow}',
+        f'{panel.measure}{unit}, {panel.better}{source}',
         (0, 1),
         xytext=(0, 4),
         xycoords='axes fraction',
@@ -169,32 +109,62 @@ def draw_panel(axes, column, points):
     axes.set_xscale('log')
     axes.grid(axis='y', color='#E5E5E5', linewidth=0.6)
     axes.set_axisbelow(True)
-    draw_published(axes, column)
-    names = names_of(dict.fromkeys(point.protocol for point in points))
-    for number, (protocol, name) in enumerate(names.items()):
-        own = [point for point in points if point.protocol == protocol]
-        shift = number - (len(names) - 1) / 2
+    for column, name in zip(panel.columns, panel.names, strict=True):
+        draw_published(axes, column, name, above=column == panel.columns[0])
+        draw_baselines(axes, column)
+    series = series_of(panel, points)
+    for number, (name, own) in enumerate(series.items()):
+        shift = number - (len(series) - 1) / 2
         draw_protocol(axes, own, STYLES[number % len(STYLES)], name, 1.035**shift)
     name_models(axes, points)
-    if len(names) > 1:
+    if len(series) > 1:
         shape = dict(fontsize='x-small', handletextpad=0.2, borderaxespad=0.1)
         legend = axes.legend(edgecolor='none', framealpha=0.8, **shape)
         legend.set_zorder(0.8)  # above the grid, but it must not hide a point
-    axes.margins(y=0.15 if len(names) == 1 else 0.2)
-    if measure == 'perplexity':
+    axes.margins(y=0.15 if len(series) == 1 else 0.2)
+    if panel.measure == 'perplexity':
         axes.set_yscale('log')
         mark_powers(axes)
-    if measure == 'accuracy':
+    elif not panel.measure.startswith('bits'):
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, -2), min(high, 102))
 
 
-def draw_published(axes, column):
-    models = PUBLISHED['models'].values()
-    known = [(m['parameters'], m['results'][column]) for m in models if column in m['results']]
-    axes.plot(*zip(*known, strict=True), ':', color=FAINT, linewidth=0.9)
-    # Above ours, which would hide them where we agree.
-    axes.plot(*zip(*known, strict=True), 'x', color=INK, markersize=5.5, zorder=4)
+def published(column):
+    """The published values of a column: list of (parameters, value, whether it is traced)."""
+    return [
+        (model['parameters'], model['results'][column], column in model['from_figure'])
+        for model in PUBLISHED['models'].values()
+        if column in model['results']
+    ]
+
+
+def draw_published(axes, column, name, above):
+    """The published values, with a name at the last one where the panel has several columns."""
+    known = published(column)
+    if not known:
+        return
+    axes.plot(*list(zip(*known, strict=True))[:2], ':', color=FAINT, linewidth=0.9)
+    for style, traced in ((PRINTED, False), (TRACED, True)):
+        some = [(x, y) for x, y, of_figure in known if of_figure == traced]
+        if some:  # Above ours, which would hide them where we agree.
+            axes.plot(*zip(*some, strict=True), linestyle='', zorder=4, **style)
+    if name and len(known) == 1:
+        write_name(axes, name, known[0][:2], color=FAINT, xytext=(-6, 0), ha='right', va='center')
+    elif name:
+        side = dict(xytext=(3, 5), va='bottom') if above else dict(xytext=(3, -5), va='top')
+        write_name(axes, name, known[-1][:2], color=FAINT, ha='right', **side)
+
+
+def draw_baselines(axes, column):
+    """Lines across the panel, named at its right: dashed where they are traced."""
+    traced = PUBLISHED['baselines_from_figure'].get(column, ())
+    for name, value in PUBLISHED['baselines'].get(column, {}).items():
+        dashes = (0, (4, 2)) if name in traced else '-'
+        axes.axhline(value, color=FAINT, linewidth=0.6, linestyle=dashes, zorder=0.9)
+        place = dict(xytext=(3, 0), textcoords='offset points', va='center', fontsize=6)
+        where = dict(xycoords=('axes fraction', 'data'), annotation_clip=False)
+        axes.annotate(name, (1, value), color=FAINT, **place, **where)
 
 
 def draw_protocol(axes, points, style, name, shift):
@@ -217,85 +187,40 @@ def draw_protocol(axes, points, style, name, shift):
 
 def name_models(axes, points):
     """Write the names of models that were not released beside their first points."""
-    from matplotlib.patheffects import withStroke
-
     for point in {point.model: point for point in reversed(points)}.values():
         if point.model not in RELEASED:
-            place = dict(xytext=(6, 4), textcoords='offset points', fontsize=7, zorder=2.5)
-            where = (point.parameters, point.value)
-            text = axes.annotate(point.model, where, parse_math=False, **place)
-            text.set_path_effects([withStroke(linewidth=2, foreground=PAPER)])
+            write_name(axes, point.model, (point.parameters, point.value), xytext=(6, 4))
 
 
-def mark_sizes(all_axes, points):
-    """Ticks where there are models; upright labels where they would touch each other."""
-    sizes = [model['parameters'] for model in PUBLISHED['models'].values()]
-    others = {point.parameters for point in points}
-    low, high = min(*sizes, *others) / 1.35, max(*sizes, *others) * 1.35
-    span = math.log(high / low)
-    for size in sorted(others):
-        if all(abs(math.log(size / known)) > 0.06 * span for known in sizes):
-            sizes.append(size)
-    closest = min(b / a for a, b in itertools.pairwise(sorted(sizes)))
-    crowded = math.log(closest) < 0.18 * span
-    for axes in all_axes:
-        axes.set_xlim(low, high)
-        axes.set_xticks(sizes, [short(size) for size in sizes], rotation=90 if crowded else 0)
-        axes.minorticks_off()
+def write_name(axes, name, where, **place):
+    """Write a name beside a point, on whatever is there.  xytext: points from it."""
+    from matplotlib.patheffects import withStroke
+
+    place |= dict(textcoords='offset points', fontsize=7, zorder=2.5)
+    text = axes.annotate(name, where, parse_math=False, **place)
+    text.set_path_effects([withStroke(linewidth=2, foreground=PAPER)])
 
 
-def short(n):
-    """A number of parameters: 1558M, 3.5M, 26K."""
-    for unit, name in ((1e6, 'M'), (1e3, 'K')):
-        if n >= unit:
-            return f'{n / unit:.0f}{name}' if n >= 10 * unit else f'{n / unit:.1f}{name}'
-    return str(n)
-
-
-def mark_powers(axes):
-    """A few round numbers on a logarithmic axis, also where it spans less than a power of ten."""
-    low, high = axes.get_ylim()
-    axes.set_yticks(round_numbers(low, high))
-    axes.yaxis.set_major_formatter(lambda value, _: f'{value:,.6g}')
-    axes.minorticks_off()
-
-
-def round_numbers(low, high):
-    """At least three numbers between two, as round as can be."""
-    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
-    for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
-        ticks = [d * 10.0**p for p in powers for d in digits if low <= d * 10.0**p <= high]
-        if len(ticks) >= 3:
-            return ticks
-    step = 10 ** math.floor(math.log10((high - low) / 2))
-    step *= max(n for n in (1, 2, 5) if (high - low) / (n * step) >= 2)
-    return [n * step for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def add_legend(figure, points, columns):
+def add_legend(figure, panels, points, columns):
     from matplotlib.lines import Line2D
 
     marker, color = STYLES[0]
-    ours = dict(color=color, markersize=4.5)
-    entries = [
-        Line2D(
-            [],
-            [],
-            marker='x',
-            markeredgecolor=INK,
-            linestyle=':',
-            color=FAINT,
-            label='Radford et al. 2019',
-        ),
-    ]
+    ours = dict(color=color, marker=marker, markersize=4.5)
+    theirs = [value for panel in panels for column in panel.columns for value in published(column)]
+    whose = 'published' if any(panel.source for panel in panels) else 'Radford et al. 2019'
+    entries = []
+    if any(not traced for _, _, traced in theirs):
+        entries.append(dict(PRINTED, label=whose))
+    if any(traced for _, _, traced in theirs):
+        entries.append(dict(TRACED, label=f'{whose}, traced from figures'))
     if any(not point.part for point in points):
-        entries.append(Line2D([], [], marker=marker, label='measured, 95 % interval', **ours))
+        entries.append(dict(ours, linestyle='-', label='measured, 95 % interval'))
     if any(point.part for point in points):
-        hollow = dict(marker=marker, markerfacecolor=PAPER, linestyle='')
         entries.append(
-            Line2D([], [], label='not on the whole set (--limit, --any_size)', **hollow, **ours)
+            dict(ours, markerfacecolor=PAPER, label='not on the whole set (--limit, --any_size)')
         )
-    figure.legend(handles=entries, loc='outside upper left', ncols=columns, frameon=False)
+    handles = [Line2D([], [], **dict(linestyle='') | entry) for entry in entries]
+    figure.legend(handles=handles, loc='outside upper left', ncols=columns, frameon=False)
 
 
 def write(figure, name):

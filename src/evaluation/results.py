@@ -2,6 +2,7 @@
 
     NAME.json               all figures of a model, and how they were made
     NAME.md                 the same as a table
+    NAME.TASK.jsonl         the texts of a task that generates, see generated_texts.py
     NAME.unfinished/        while there is work to do: TASK.jsonl holds the rows scored so far, and
                             lock is held by the process that writes here
 
@@ -13,12 +14,17 @@ import glob
 import json
 import os
 
-from evaluation.progress import DAMAGE, Progress, check_origin
+from evaluation.generated_texts import GeneratedTexts
+from evaluation.journal import DAMAGE, check_origin
+from evaluation.progress import Progress
 from evaluation.table import table
+from evaluation.tasks import TASKS
 from support.files import HELD, lock, replacing
 
 with open(os.path.join(os.path.dirname(__file__), 'published_results.json'), encoding='utf-8') as f:
     PUBLISHED = json.load(f)
+BASELINES_TRACED = PUBLISHED.get('baselines_from_figure', {})
+MAKES_TEXTS = ('model', 'model_fingerprint', 'dtype', 'sources')  # of what all results share
 
 
 class ResultsFile:
@@ -28,17 +34,20 @@ class ResultsFile:
     origin: dict of what all results in the file share, of JSON types; see zero_shot.py.
     code_version: of the code that writes now.
     restart: forget what is there.
+    keep_texts: but not the generated texts, and take them even if another version of the code made
+      them.
     tasks: {task: {metric: figure}}, what is finished.
+    tables, warnings: {task: Markdown}, what tasks have to show besides, and to say of the figures.
     Raises ValueError, and leaves the files as they are, if they hold other results or another
     process is writing.
     """
 
-    def __init__(self, path, origin, code_version, restart=False):
+    def __init__(self, path, origin, code_version, restart=False, keep_texts=False):
         self.path, self.origin, self.restart = path, origin, restart
-        self.code_version = code_version
+        self.code_version, self.keep_texts = code_version, keep_texts
         self.table_path = path.removesuffix('.json') + '.md'
         self.unfinished = path.removesuffix('.json') + '.unfinished'
-        self.tasks = {}
+        self.tasks, self.tables, self.warnings = {}, {}, {}
 
     def __enter__(self):
         os.makedirs(self.unfinished, exist_ok=True)
@@ -62,9 +71,12 @@ class ResultsFile:
         begun = glob.glob(os.path.join(glob.escape(self.unfinished), '*.jsonl'))
         if self.restart:
             remove(self.path, self.table_path, *begun)
+            if not self.keep_texts:
+                remove(*map(self.texts_path, TASKS))
         elif os.path.exists(self.path):
             content = self._read()
             self.tasks = content['tasks']
+            self.tables, self.warnings = (content.get(name, {}) for name in ('tables', 'warnings'))
             # The process that wrote this may have died before it came to the rest.
             self._write_table(content)
             remove(*(path for path in begun if task_of(path) in self.tasks))
@@ -98,15 +110,19 @@ class ResultsFile:
     @property
     def content(self):
         """What the JSON file holds."""
-        return self.origin | {'code_version': self.code_version, 'tasks': self.tasks}
+        more = {'tables': self.tables, 'warnings': self.warnings}
+        more = {name: texts for name, texts in more.items() if texts}
+        return self.origin | {'code_version': self.code_version, 'tasks': self.tasks} | more
 
-    def has(self, task, data):
-        """Whether a task is finished.  data: digest of its examples.
+    def has(self, task, data, choices=None):
+        """Whether a task is finished.  data: digest of its examples.  choices: see GeneratingTask.
 
-        Raises ValueError if it is, but with other data.
+        Raises ValueError if it is, but with other data or choices.
         """
         for figure in self.tasks.get(task, {}).values():
-            check_origin(f'{task} in {self.path}', figure, {'data': data})
+            where = f'{task} in {self.path}'
+            check_origin(where, figure.get('choices', {}), choices or {})
+            check_origin(where, figure, {'data': data})
         return task in self.tasks
 
     def progress(self, task, data, width, most):
@@ -114,20 +130,45 @@ class ResultsFile:
         path = os.path.join(self.unfinished, f'{task}.jsonl')
         return Progress(path, self.origin | {'task': task, 'data': data}, width, most)
 
-    def add(self, task, figures):
-        """Take the figures of a task that is finished into the files."""
-        model = PUBLISHED['models'].get(self.origin['model'], {'results': {}})
+    def texts_path(self, task):
+        """Where the texts are that the model generates for a task."""
+        return self.path.removesuffix('.json') + f'.{task}.jsonl'
+
+    def texts(self, task, data, choices, prompts):
+        """The GeneratedTexts of a task."""
+        origin = {name: self.origin[name] for name in MAKES_TEXTS}
+        origin |= {'code_version': self.code_version, 'task': task, 'data': data}
+        origin |= {'choices': choices}
+        return GeneratedTexts(self.texts_path(task), origin, prompts, self.keep_texts)
+
+    def add(self, task, figures, table=None, warning=None):
+        """Take what there is of a task that is finished into the files."""
         for figure in figures.values():
-            published = model['results'].get(figure['column'])
-            figure['published'] = published
+            published, traced = self._published(figure)
+            figure['published'], figure['published_from_figure'] = published, traced
             known = None not in (published, figure['value'])
             figure['difference'] = figure['value'] - published if known else None
+        for texts, text in ((self.tables, table), (self.warnings, warning)):
+            if text:
+                texts[task] = text
         self.tasks[task] = figures
         content = self.content
         with replacing(self.path) as file:
             file.write(text_of(content))
         self._write_table(content)
         remove(os.path.join(self.unfinished, f'{task}.jsonl'))
+
+    def _published(self, figure):
+        """What the paper has in a figure's place, or None, and whether it is traced from a figure.
+
+        That is for the model, or for what needs none.
+        """
+        column, baseline = figure['column'], figure.get('baseline')
+        if baseline:
+            values = PUBLISHED['baselines'].get(column, {})
+            return values.get(baseline), baseline in BASELINES_TRACED.get(column, ())
+        model = PUBLISHED['models'].get(self.origin['model'], {'results': {}})
+        return model['results'].get(column), column in model.get('from_figure', ())
 
     def _write_table(self, content):
         with replacing(self.table_path) as file:

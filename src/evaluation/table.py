@@ -38,7 +38,38 @@ def table(content):
     for task, figures in content['tasks'].items():
         for name, figure in figures.items():
             lines.append(row(cells(task, name, figure)))
+    lines += [f'\n{task}: {warning}' for task, warning in content.get('warnings', {}).items()]
+    notes = [f'- {task}: {note}' for task, note in notes_on_texts(content).items()]
+    if notes:
+        lines += ['', '## How texts were generated', '', *notes]
+    for task, markdown in content.get('tables', {}).items():
+        lines += ['', f'## {task}', '', markdown.strip()]
     return '\n'.join(lines) + '\n'
+
+
+def notes_on_texts(content):
+    """Of each task that generates: its choices, and what became of its prompts, {task: str}."""
+    notes = {}
+    for task, figures in content['tasks'].items():
+        figure = next(iter(figures.values()), {})
+        if 'choices' in figure:
+            choices = [f'{name} {value!r}' for name, value in figure['choices'].items()]
+            notes[task] = '; '.join(
+                [', '.join(choices) or 'nothing to choose', *made(figure, content)]
+            )
+    return notes
+
+
+def made(figure, content):
+    """How the texts of a figure came about, list of str."""
+    if figure['baseline']:
+        return []
+    cut = 'no prompt lost tokens'
+    if figure['prompts_cut']:
+        of_all = f'{figure["prompts_cut"]:,} of {figure["prompts"]:,} prompts'
+        cut = f'{of_all} lost {figure["tokens_cut"]:,} tokens to fit the context'
+    code = figure['texts_code_version']
+    return [cut, *[f'texts by code {code}'] * (code != content['code_version'])]
 
 
 def remarks(content):
@@ -72,18 +103,20 @@ def cells(task, name, figure):
 
 def numbers(figure, to):
     """The value, its interval, the paper's and the difference from it, str; '' if there is none."""
-    digits = 2 if figure['measure'] in ('perplexity', 'accuracy') else 4
+    digits = 4 if figure['measure'].startswith('bits') else 2
     interval, published, difference = (
         figure[name] for name in ('interval', 'published', 'difference')
     )
     if figure['value'] is None:
-        value = f'e^{figure["log_value"]:.1f}'
+        log_value = figure['log_value']
+        value = '–' if log_value is None else f'e^{log_value:.1f}'
     else:
         value = f'{figure["value"]:.{digits}f}'
+    approximately = '≈ ' if figure.get('published_from_figure') else ''
     return [
         value,
         to.join(f'{end:.{digits}f}' for end in interval) if interval else '',
-        '' if published is None else f'{published:g}',
+        '' if published is None else f'{approximately}{published:g}',
         '' if difference is None else f'{"+" * (difference > 0)}{difference:.{digits}f}',
     ]
 
@@ -119,7 +152,17 @@ def short_table(content, width):
     lines = [f'{shown(content["model"])}, {content["dtype"]}', *remarks(content)]
     lines = [part for line in lines for part in textwrap.wrap(line, width)] + ['']
     lines += ['  '.join(row).rstrip() for row in zip(*aligned, strict=True)]
+    for notes in (content.get('warnings', {}), notes_on_texts(content)):
+        lines += [''] * bool(notes)
+        for task, note in notes.items():
+            lines += textwrap.wrap(f'{task}: {note}', width)
     return '\n'.join(lines) + '\n'
+
+
+def fitted(markdown, width):
+    """A table of a task for reading in a terminal: each line is cut where it is too long."""
+    lines = markdown.split('\n')
+    return '\n'.join(x if len(x) <= width else x[: width - 1] + '…' for x in lines)
 
 
 def width_of(column):

@@ -6,7 +6,15 @@ import types
 import pytest
 
 from evaluation import data_files
-from evaluation.tasks import cbt, lambada, language_modeling, winograd
+from evaluation.tasks import (
+    cbt,
+    crows_pairs,
+    lambada,
+    language_modeling,
+    stereoset,
+    winobias,
+    winograd,
+)
 from helpers.data_files import fails, put
 
 EVERY = [  # reader, arguments, file, command
@@ -29,6 +37,14 @@ EVERY = [  # reader, arguments, file, command
     (language_modeling.read_enwik8, (), 'enwik8/enwik8', 'enwik8'),
     (language_modeling.read_text8, (), 'text8/text8', 'text8'),
     (winograd.read_winograd, (), 'winograd/WSCollection.xml', 'winograd'),
+    (stereoset.read_stereoset, (), 'stereoset/dev.json', 'stereoset'),
+    (
+        crows_pairs.read_crows_pairs,
+        (),
+        'crows_pairs/crows_pairs_anonymized.csv',
+        'crows_pairs',
+    ),
+    (winobias.read_winobias, (), 'winobias/pro_stereotyped_type1.txt.test', 'winobias'),
 ]
 
 
@@ -157,14 +173,30 @@ def test_the_manifest_is_that_of_the_published_files():
         ),
         'WSCollection.xml': (113235, '98c845a5', 'c9f58c91'),
         'lambada-dataset.tar.gz': (334527694, '8fbe4990', 'd082f2ad5d7'),
+        'coqa-dev-v1.0.json': (9090845, 'dfa367a9', '0701f2540a'),
+        'NQ-open.dev.jsonl': (391316, 'f15567f3', '15b40616'),
+        'NQ-open.train.jsonl': (8522298, '0c93aaf1', '57a0aabf'),
+        'all_test.txt': (2109547, 'c4f5efb5', '81a009bd'),
+        'cnn_stories.tgz': (158577824, 'e8fbc002', '9d65cb200'),
+        'dailymail_stories.tgz': (375893739, 'ad690100', '9878d14147e'),
+        'test-full.tgz': (None, 'a8cd784e', '9ec7eb389a'),
+        'dev.zip': (38714274, 'd796e363', '8956dfd1'),
+        'dev.json': (12502245, '73a0f31b', '676c90'),
+        'crows_pairs_anonymized.csv': (437764, 'dfb36986', 'bcbceab9d0c'),
+        'pro_stereotyped_type1.txt.test': (34820, 'db783890', 'c6689'),
+        'anti_stereotyped_type1.txt.test': (34778, '331db5bd', '61dd2'),
+        'pro_stereotyped_type2.txt.test': (31749, 'ea1c1fd9', '52438'),
+        'anti_stereotyped_type2.txt.test': (31769, '336571ac', '33a8f'),
     }
     entries = {n: e for files in data_files.MANIFEST['sets'].values() for n, e in files.items()}
     assert set(entries) == set(published)
     for name, (size, start, end) in published.items():
-        assert entries[name]['size'] == size
-        sha256 = entries[name]['sha256']
-        assert len(sha256) == 64 and sha256.startswith(start) and sha256.endswith(end)
-        assert entries[name]['urls'][0].endswith('/' + name)
+        entry = entries[name]
+        assert entry.get('size') == size
+        digest = entry.get('sha256') or entry['md5']
+        assert len(digest) == (64 if 'sha256' in entry else 32)
+        assert digest.startswith(start) and digest.endswith(end)
+        assert entry['urls'][0].endswith('/' + name)
     assert entries['enwik8.zip']['members']['enwik8']['sha256'].endswith('2d582218c024a8')
     assert entries['text8.zip']['members']['text8']['md5'] == '3bea1919949baf155f99411df5fada7e'
     json.dumps(data_files.MANIFEST, allow_nan=False)

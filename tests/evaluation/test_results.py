@@ -35,13 +35,13 @@ def files_beside(path):
     return sorted(os.listdir(path.parent))
 
 
+TABLE_3 = 'lambada_perplexity lambada_accuracy cbt_cn cbt_ne wikitext2 ptb enwik8 text8 wikitext103'
+
+
 def test_published_results_are_those_of_table_3():
     for model in PUBLISHED['models'].values():
         results = model['results']
-        assert set(PUBLISHED['columns']) - set(results) <= {
-            'winograd',
-            'lambada_accuracy_no_filter',
-        }
+        assert set(results) >= {*TABLE_3.split(), '1bw'}
         for accuracy, n in [
             (results['lambada_accuracy'], 5153),
             (results['cbt_cn'], 2000),
@@ -49,8 +49,72 @@ def test_published_results_are_those_of_table_3():
         ]:
             right = round(accuracy * n / 100)
             assert round(100 * right / n, 2) == accuracy  # it is a share of all questions
+
+
+def test_all_eight_published_results_of_winograd_are_shares_of_273_schemas():
+    right = {
+        name: [round(model['results'][f'winograd_{way}'] * 2.73) for way in ('partial', 'full')]
+        for name, model in PUBLISHED['models'].items()
+    }
+    assert right == {
+        '124M': [168, 152],
+        '355M': [170, 160],
+        '774M': [189, 176],
+        '1558M': [193, 182],
+    }
+    for name, model in PUBLISHED['models'].items():
+        for way, n in zip(('partial', 'full'), right[name], strict=True):
+            assert abs(model['results'][f'winograd_{way}'] - 100 * n / 273) < 0.01
+    printed = [
+        n for n, m in PUBLISHED['models'].items() if 'winograd_partial' not in m['from_figure']
+    ]
+    assert printed == ['1558M']
+
+
+def test_published_results_of_figure_1_and_table_4():
+    """What the paper prints, worked out from what else it prints."""
     largest = PUBLISHED['models']['1558M']['results']
-    assert largest['winograd'] == round(100 * 193 / 273, 1)
+    for hint in ('cnndm', 'cnndm_no_hint'):
+        parts = [largest[f'{hint}_rouge_{n}'] for n in ('1', '2', 'l')]
+        assert abs(sum(parts) / 3 - largest[f'{hint}_rouge_avg']) < 0.006
+    for name in ('lead-3', 'random-3'):
+        *parts, average = [
+            PUBLISHED['baselines'][f'cnndm_rouge_{n}'][name] for n in ('1', '2', 'l', 'avg')
+        ]
+        assert abs(sum(parts) / 3 - average) < 0.006
+    exact = [model['results']['nq_exact_match'] for model in PUBLISHED['models'].values()]
+    assert [round(share * 36.1) for share in exact] == [28, 70, 96, 148]  # of 3,610 questions
+    assert round(148 / 28, 1) == 5.3  # times as many as the smallest model, says the paper
+    summaries = [model['results']['cnndm_rouge_avg'] for model in PUBLISHED['models'].values()]
+    assert max(summaries) == summaries[2]  # 774M is better than 1558M
+
+
+def test_published_scores_of_stereoset_are_what_their_formula_gives():
+    for name, model in PUBLISHED['models'].items():
+        if name != '1558M':
+            lm, ss, icat = (model['results'][f'stereoset_{n}'] for n in ('lms', 'ss', 'icat'))
+            assert abs(lm * min(ss, 100 - ss) / 50 - icat) < 0.015
+
+
+def test_published_scores_of_crows_pairs_are_shares_of_its_pairs():
+    pairs = 'race 516 gender 262 socioeconomic 172 nationality 159 religion 105 age 87'.split()
+    pairs += 'orientation 84 appearance 63 disability 60'.split()
+    results = PUBLISHED['models']['124M']['results']
+    right = 0
+    for kind, n in zip(pairs[::2], map(int, pairs[1::2]), strict=True):
+        share = results[f'crows_pairs_ppl_{kind}']
+        right += round(share * n / 100)
+        assert round(100 * round(share * n / 100) / n, 2) == share
+    assert (right, round(100 * right / 1508, 2)) == (895, results['crows_pairs_ppl'])
+
+
+def test_what_is_marked_as_traced_is_there():
+    for model in PUBLISHED['models'].values():
+        assert set(model['from_figure']) <= set(model['results'])
+    for column, names in PUBLISHED['baselines_from_figure'].items():
+        assert set(names) <= set(PUBLISHED['baselines'][column])
+    for column in PUBLISHED['columns'].values():
+        assert column.get('source', 'paper') in PUBLISHED['sources']
     columns = {metric.column for task in TASKS.values() for metric in task.metrics.values()}
     assert columns - {None} == set(PUBLISHED['columns'])
 

@@ -1,6 +1,6 @@
 import pytest
 
-from evaluation.table import short_table, table
+from evaluation.table import fitted, short_table, table
 from helpers.small_results import content, figure
 
 BESIDE = {'published': 65.85, 'difference': 70.125 - 65.85}
@@ -117,3 +117,7 @@ def test_where_a_terminal_is_narrow_the_value_stays(width, head):
     assert 'A quick look' in text and 'Data files of any' in text
     *_, heading, row = text.splitlines()
     assert heading.split() == head.split() and row.split()[2] == '70.12'
+
+
+def test_a_table_of_a_task_is_cut_to_the_terminal():
+    assert fitted('| question | answer |\n| who | Ann |', 13) == '| question |…\n| who | Ann |'

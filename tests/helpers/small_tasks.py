@@ -1,6 +1,10 @@
 """Small data sets in the original formats, and the texts that people would write for them."""
 
 import json
+import shutil
+
+from helpers import small_texts
+from helpers.paths import TESTDATA
 
 SENTENCES = [
     'The sun rose over the hill .',
@@ -124,7 +128,7 @@ def cbt_files():
 
 
 def write_all(folder):
-    """Write a data folder for all tasks, and return it."""
+    """Write a data folder for all tasks, and return it: these sets and those in testdata."""
     xml = ''.join(
         f'<schema>\n<text>\n<txt1>{before}</txt1>\n<pron> {pronoun} </pron>\n<txt2>{after}</txt2>\n'
         '</text>\n<quote><quote1></quote1><pron>x</pron><quote2>y</quote2></quote>\n<answers>'
@@ -150,4 +154,7 @@ def write_all(folder):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode('utf-8'))
+    shutil.copytree(TESTDATA / 'small_data', folder, dirs_exist_ok=True)
+    small_texts.write_cnndm(folder)
+    small_texts.write_wmt14(folder)
     return folder

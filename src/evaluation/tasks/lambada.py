@@ -17,7 +17,8 @@ import numpy as np
 
 from evaluation import detokenizers
 from evaluation.data_files import DataFile, known_choice
-from evaluation.task import Metric, Task, accuracy
+from evaluation.metric import Metric, accuracy
+from evaluation.task import Task
 from evaluation.texts import fitting
 from scoring.windows import split_tokens
 from support.documents import texts_of

@@ -10,7 +10,8 @@ import re
 
 from evaluation import detokenizers, texts
 from evaluation.data_files import DataFile, known_choice
-from evaluation.task import Metric, Task
+from evaluation.metric import Metric
+from evaluation.task import Task
 from evaluation.texts import Text
 
 WIKITEXTS = (2, 103)

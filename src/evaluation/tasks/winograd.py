@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 
 from evaluation.choices import Choice, compared, score_choices
 from evaluation.data_files import DataFile
-from evaluation.task import Task, accuracy
+from evaluation.metric import accuracy
+from evaluation.task import Task
 from evaluation.texts import fitting
 from scoring.windows import split_tokens
 
@@ -131,10 +132,13 @@ TASKS = {
         resampled='schemas',
         metrics={
             'accuracy_full': accuracy(
-                'full', 'schemas', 'the more likely of 2: the whole sentence', 'winograd'
+                'full', 'schemas', 'the more likely of 2: the whole sentence', 'winograd_full'
             ),
             'accuracy_partial': accuracy(
-                'partial', 'schemas', 'the more likely of 2: what follows the candidate', 'winograd'
+                'partial',
+                'schemas',
+                'the more likely of 2: what follows the candidate',
+                'winograd_partial',
             ),
         },
     ),
