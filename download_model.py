@@ -4,21 +4,27 @@ import difflib
 import functools
 import json
 import os
+import shutil
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'src'))
 
 from downloads import fetch, transport
 from support import command_line, stopping
-from support.files import expand
+from support.files import building, expand
 
 MANIFEST = os.path.join(sys.path[0], 'loading', 'released_models.json')
+RELEASE, HUB = 'release', 'hub'
 EXIT_WRONG_FILES = 1  # the status if --verify finds a file that is missing or wrong
 TABLE_MAGIC = bytes.fromhex('57fb808b247547db')  # ends every table file, as TensorFlow's index is
 
 
 def download_model(
-    *models: str, models_dir: str = 'models', base_url: str = None, verify: bool = False
+    *models: str,
+    models_dir: str = 'models',
+    base_url: str = None,
+    source: str = RELEASE,
+    verify: bool = False,
 ):
     """Download released GPT-2 models into models_dir/NAME, resuming and verifying every file.
 
@@ -28,7 +34,8 @@ def download_model(
     models: 124M, 355M, 774M, 1558M, one or more; the names of 2019 (117M, 345M, 762M, 1542M) work.
     models_dir: where the model folders are; `~` and environment variables are expanded.
     base_url: a mirror with the layout NAME/FILE: http(s)://..., file://... or a folder; the default
-        is the address of the release.
+        is the address of the source.
+    source: release, or hub for the same weights as files of Hugging Face, which are converted
     verify: download nothing, print a line for each file, and exit with status 1 if one is missing
         or wrong.
     """
@@ -37,6 +44,13 @@ def download_model(
     if not models:
         raise ValueError(f'name at least one model to download: {menu(manifest)}')
     names = dict.fromkeys(released_name(model, manifest) for model in models)
+    if source not in (RELEASE, HUB):
+        raise ValueError(f'source is {source!r}, neither {RELEASE} nor {HUB}')
+    if source == HUB and not verify:
+        base = None if base_url is None else fetch.base_address(expand(base_url))
+        for name in names:
+            obtain_from_hub(name, manifest, expand(models_dir), base)
+        return
     base = fetch.base_address(expand(base_url or manifest['base_url']))
     models_dir = expand(models_dir)
     files = [f for name in names for f in files_of(name, manifest, models_dir, base)]
@@ -139,6 +153,65 @@ def obtain(file):
         if not file.optional:
             raise
         print(f'passed over, not needed to run the model: {error}', file=sys.stderr)
+
+
+def obtain_from_hub(name, manifest, models_dir, base):
+    """Download a model from its repository at Hugging Face, and convert it to the 2019 layout.
+
+    What comes out is verified as the files of the release are: they are the same to the byte.
+    base: of a mirror, or None.
+    """
+    from conversion.hugging_face import read_hugging_face
+    from conversion.released import write_released
+
+    files = files_of(name, manifest, models_dir, '')
+    needed = [file for file in files if not file.optional]
+    if all([os.path.exists(file.path) and report(file) for file in needed]):
+        return
+    folder, source = os.path.join(models_dir, name), os.path.join(models_dir, f'{name}-hub')
+    if os.path.exists(folder):
+        raise ValueError(f'{folder} is there, and not right: remove it first')
+    fetched = files_of_hub(name, manifest, source, base)
+    fetch.require_space([*fetched, *needed], models_dir)
+    with stopping.keeping(fetch.KEPT):
+        for file in fetched:
+            if not (os.path.exists(file.path) and report(file)):
+                obtain(file)
+    with building(folder) as unfinished:
+        write_released(read_hugging_face(source), unfinished)
+        for file in needed:
+            check(file, os.path.join(unfinished, os.path.basename(file.path)))
+    shutil.rmtree(source)
+    for file in needed:
+        report(file)
+
+
+def files_of_hub(name, manifest, folder, base):
+    """The files of a model's repository at Hugging Face, as fetch.RemoteFile."""
+    hub, own = manifest['hub'], manifest['models'][name]['hub']
+    base = (
+        f'{base}/{name}'
+        if base
+        else (f'{hub["base_url"]}/{own["repository"]}/resolve/{own["revision"]}')
+    )
+    return [
+        fetch.RemoteFile(
+            url=f'{base}/{file}',
+            path=os.path.join(folder, file),
+            **(entry | own['files'].get(file, {})),
+        )
+        for file, entry in hub['files'].items()
+    ]
+
+
+def check(file, path):
+    """Raise ValueError if a file that was converted is not that of the release."""
+    try:
+        fetch.verify(file, path)
+    except fetch.WrongFile as error:
+        raise ValueError(
+            f'what was converted is not {file.path} of the release: {error}'
+        ) from error
 
 
 if __name__ == '__main__':

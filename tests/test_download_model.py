@@ -118,7 +118,8 @@ def test_the_manifest_has_every_file_of_every_model():
         '1542M': '1558M',
     }
     for model in manifest['models'].values():
-        assert set(model) == {'parameters', 'hparams', 'files'}
+        assert set(model) == {'parameters', 'hparams', 'hub', 'files'}
+        assert set(model['hub']['files']) <= set(manifest['hub']['files'])
         assert sorted(model['files']) == [
             'checkpoint',
             'encoder.json',
@@ -414,3 +415,82 @@ def test_the_script_shows_what_it_needs_without_fetching(tmp_path):
         'error: name at least one model to download: '
         '124M (0.5 GB), 355M (1.4 GB), 774M (3.1 GB), 1558M (6.2 GB)\n'
     )
+
+
+@pytest.fixture
+def hub(tmp_path, manifest):
+    """A mirror of a hub with the demo model as 124M; the manifest has the demo model's files."""
+    from conversion.hugging_face import write_hugging_face
+    from conversion.released import read_released
+
+    demo = ROOT / 'models' / 'demo'
+    folder = tmp_path / 'hub' / '124M'
+    folder.mkdir(parents=True)
+    write_hugging_face(read_released(str(demo)), str(folder))
+    content = json.loads(json.dumps(MANIFEST))
+    model = content['models']['124M']
+    names = ['encoder.json', 'vocab.bpe', 'model.ckpt.index', 'model.ckpt.data-00000-of-00001']
+    model['hparams'] = json.loads((demo / 'hparams.json').read_text())
+    model['files'] = {name: known((demo / name).read_bytes()) for name in names}
+    model['files'] |= {'hparams.json': {}, 'model.ckpt.meta': {'optional': True}}
+    model['hub'] = {'repository': 'who/gpt2', 'revision': 'main', 'files': {'config.json': {}}}
+    names = ['config.json', 'vocab.json', 'merges.txt', 'model.safetensors']
+    content['hub'] = {
+        'base_url': 'http://127.0.0.1:9',
+        'files': {name: known((folder / name).read_bytes()) for name in names},
+    }
+    manifest.write_text(json.dumps(content), encoding='utf-8')
+    return tmp_path / 'hub'
+
+
+def files_of_a_hub():
+    return real_manifest()['hub']['files']
+
+
+def test_a_model_of_the_hub_becomes_that_of_the_release(capsys, hub, tmp_path):
+    flags = ('124M', '--source', 'hub', '--base_url', hub, '--models_dir', tmp_path / 'models')
+    status, output, errors = run(capsys, *flags)
+    assert status == 0
+    assert [line.split('/')[-1] for line in errors] == list(files_of_a_hub())
+    assert os.listdir(tmp_path / 'models') == ['124M']
+    for name in ('vocab.bpe', 'model.ckpt.index', 'model.ckpt.data-00000-of-00001'):
+        content = (tmp_path / 'models' / '124M' / name).read_bytes()
+        assert content == (ROOT / 'models' / 'demo' / name).read_bytes()
+    assert any('model.ckpt.index: size, sha256' in line for line in output)
+    before = files_below(tmp_path / 'models')
+    status, output, errors = run(capsys, *flags)
+    assert (status, errors) == (0, [])
+    assert not [line for line in output if line.startswith('downloaded')]
+    assert files_below(tmp_path / 'models') == before
+
+
+def test_weights_of_the_hub_that_are_not_those_of_the_release_are_refused(
+    capsys, hub, manifest, tmp_path
+):
+    content = json.loads(manifest.read_text('utf-8'))
+    content['models']['124M']['files']['model.ckpt.index']['sha256'] = 64 * '0'
+    manifest.write_text(json.dumps(content), 'utf-8')
+    flags = ('124M', '--source', 'hub', '--base_url', hub, '--models_dir', tmp_path / 'models')
+    status, _, errors = run(capsys, *flags)
+    assert status == 2
+    assert errors[-1].startswith('error: what was converted is not ')
+    assert os.listdir(tmp_path / 'models') == ['124M-hub']  # what was fetched is kept
+
+
+def test_the_address_at_the_hub_is_of_repository_and_revision():
+    files = download_model.files_of_hub('124M', real_manifest(), 'x', None)
+    assert files[-1].url == (
+        'https://huggingface.co/openai-community/gpt2/resolve/'
+        '607a30d783dfa663caf39e06633721c8d4cfcd7e/model.safetensors'
+    )
+    assert files[-1].size == 548_105_171
+    files = download_model.files_of_hub('1558M', real_manifest(), 'x', None)
+    assert (
+        files[0].url == 'https://huggingface.co/openai-community/gpt2-xl/resolve/main/config.json'
+    )
+    assert files[0].sha256 is None
+
+
+def test_another_source_is_refused(capsys, manifest):
+    status, _, errors = run(capsys, '124M', '--source', 'torrent')
+    assert (status, errors) == (2, ["error: source is 'torrent', neither release nor hub"])

@@ -25,6 +25,7 @@ MAY_IMPORT = {
     'training': LOADED | {'training', 'generation', 'cluster'},
     'evaluation': LOADED | {'evaluation', 'generation', 'scoring'},
     'ngrams': {'ngrams', 'core', 'support', 'evaluation'},
+    'conversion': LOADED | {'conversion'},
     'detection': LOADED | {'detection', 'generation', 'scoring'},
 }
 # The tokenizer's notion of a word and name of the end, by which support/documents.py cuts texts.

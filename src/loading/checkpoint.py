@@ -9,20 +9,13 @@ import tempfile
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from loading.training_variables import is_of_training
 from support.files import replacing, sync, sync_folder
 
 MOST_SHARING = 1000  # layers that an edited model may give the weights of one
 BUNDLE = 'model.ckpt'  # Files of a released checkpoint begin with this.
 # What TensorFlow does not take as it stands in a path: pattern characters, and what is not UTF-8.
 UNFIT = re.compile(r'[\[\ud800-\udfff]' if os.name == 'nt' else r'[\[\\\ud800-\udfff]')
-# What tf.train.Saver() wrote in 2019 besides a model: step counters, powers of Adam's decay rates,
-# the scale of a loss, and for each variable the slots of its optimizer, VARIABLE/Adam_1, and its
-# moving average. Restoring passes these over.
-COUNTERS = re.compile(r'(.+/)?(global_step|beta[12]_power|current_loss_scale|good_steps)(_\d+)?')
-SLOTS = re.compile(
-    r'(Adadelta|Adafactor|Adagrad|AdagradDA|Adam|AdaMax|AdamW|adam_[mv]|ExponentialMovingAverage'
-    r'|Ftrl|Momentum|MomentumW|ProximalAdagrad|RMSProp)(_\d+)?'
-)
 
 
 def restore(session, path, variables, remedy='download the model again', stored=None):
@@ -211,13 +204,6 @@ def compare(path, reader, variables, matrices=()):
             )
         if dtypes[name] != dtype:
             raise ValueError(f'{path} holds {name} as {dtypes[name].name}, not {dtype.name}')
-
-
-def is_of_training(name, variables):
-    """Whether a tensor in a checkpoint counts steps or is an optimizer's slot of a variable."""
-    owner, _, slot = name.rpartition('/')
-    of_variable = any(f'/{owner}'.endswith(f'/{variable}') for variable in variables)
-    return bool(COUNTERS.fullmatch(name) or (of_variable and SLOTS.fullmatch(slot)))
 
 
 def some(names, limit=3):
