@@ -427,7 +427,7 @@ def test_a_text_ends_before_the_end_token_whatever_the_task_says(demo, monkeypat
     engine = ScriptedEngine(demo.encoder, {tuple(demo.tok_encode('The')): said})
     monkeypatch.setattr(demo, '_engine', lambda: engine)
     assert greedy(demo, 'The', until=until) == 'ab'
-    assert engine.said == 3
+    assert engine.rows.n_steps == 3
 
 
 def test_the_end_token_spelled_out_ends_a_text_too(demo, monkeypatch):
