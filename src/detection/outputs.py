@@ -4,7 +4,7 @@ import json
 
 from detection import rank_page
 from detection.findings import rows_of
-from scoring.outputs import Sink, token_records
+from scoring.outputs import PageFile, Sink, token_records
 
 
 def report(found, sinks, encoder):
@@ -28,7 +28,7 @@ def open_sinks(output, html, model_name):
     if output is not None:
         yield RecordFile(output)
     if html is not None:
-        yield PageFile(html, model_name)
+        yield RankPageFile(html, model_name)
 
 
 class RecordFile(Sink):
@@ -39,23 +39,11 @@ class RecordFile(Sink):
         self.file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + '\n')
 
 
-class PageFile(Sink):
+class RankPageFile(PageFile):
     """The page of rank_page.py."""
 
-    def __init__(self, path, model_name):
-        super().__init__(path)
-        self.model_name = model_name
-
-    def __enter__(self):
-        super().__enter__()
-        self.file.write(rank_page.head(self.model_name))
-        return self
+    page = rank_page
 
     def write(self, document, record, encoder, scores):
         tokens = list(token_records(encoder, document.tokens, scores))
         self.file.write(rank_page.section(document.name, record, tokens))
-
-    def __exit__(self, *exception):
-        if exception == (None, None, None):
-            self.file.write(rank_page.foot())
-        return super().__exit__(*exception)

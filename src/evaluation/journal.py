@@ -3,6 +3,7 @@
 No TensorFlow.
 """
 
+import abc
 import contextlib
 import json
 import os
@@ -13,7 +14,7 @@ from support.files import sync, sync_folder
 DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
-class Journal:
+class Journal(abc.ABC):
     """A JSONL file that is continued; use it in a `with` block.
 
     path: of the file. Its first line says what decides the others (origin). What a crash or a power
@@ -36,9 +37,9 @@ class Journal:
         """Raise ValueError if the origin of the file is not that of what is to be added."""
         check_origin(self.path, theirs, self.origin)
 
+    @abc.abstractmethod
     def take(self, content):
         """Take the content of a line that is there; raises one of DAMAGE for what is none."""
-        raise NotImplementedError
 
     def _read(self):
         """Take what is there, and cut off what is no whole line; how many bytes stay."""

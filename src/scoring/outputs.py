@@ -228,7 +228,9 @@ class TokenFile(Sink):
 
 
 class PageFile(Sink):
-    """The page of surprisal_page.py."""
+    """The page of surprisal_page.py, or of another module with its `head` and `foot`."""
+
+    page = surprisal_page
 
     def __init__(self, path, model_name):
         super().__init__(path)
@@ -236,7 +238,7 @@ class PageFile(Sink):
 
     def __enter__(self):
         super().__enter__()
-        self.file.write(surprisal_page.head(self.model_name))
+        self.file.write(self.page.head(self.model_name))
         return self
 
     def write(self, document, records, sums):
@@ -244,5 +246,5 @@ class PageFile(Sink):
 
     def __exit__(self, *exception):
         if exception == (None, None, None):
-            self.file.write(surprisal_page.foot())
+            self.file.write(self.page.foot())
         return super().__exit__(*exception)
