@@ -68,18 +68,13 @@ def evaluate_detector(
     model_folder = find_model(model_name, models_dir)
     encoder = load_encoder_with_end(model_name, models_dir)
     weights = fingerprint(model_folder)
-    sharing = [info['kind'] == 'scores' and info['fingerprint'] == weights for info in infos]
     with contextlib.ExitStack() as stack:
+        share = [info['kind'] == 'scores' and info['fingerprint'] == weights for info in infos]
         scorer = None
-        if names or any(sharing):
+        if names or any(share):
             scorer = stack.enter_context(start_scorer(model_name, models_dir, encoder=encoder))
-        those = [judges.zero_shot(name) for name in names] + [
-            judges.trained(name, folder, models_dir, scorer if shares else None, stack)
-            for name, folder, shares in zip(
-                judges.names_of(detectors), detectors, sharing, strict=True
-            )
-        ]
-        panel = judges.Panel(those, scorer)
+        scorers = [scorer if shares else None for shares in share]
+        panel = panel_of(names, detectors, models_dir, scorer, scorers, stack)
         total = trials.passes(panel, human, machines, lengths, texts)
         with show_progress(total=total, desc='judging', unit='texts') as bar:
             done = [
@@ -88,13 +83,28 @@ def evaluate_detector(
             ]
     cells = measured(panel, done)
     if output is not None:
-        with replacing(output) as file:
-            content = {'human': human, 'machine': machines, 'model': model_name, 'weights': weights}
-            json.dump(content | {'cells': cells}, file, indent=2)
-            file.write('\n')
+        content = {'human': human, 'machine': machines, 'model': model_name, 'weights': weights}
+        write(output, content | {'cells': cells})
     print(tables.report(cells))
     if figure is not None:
         figures.draw(cells, figure)
+
+
+def panel_of(names, detectors, models_dir, scorer, scorers, stack):
+    """The Panel of scores without training and of detectors, which the stack closes.
+
+    scorer: of the former.  scorers: for each detector the Scorer that it shares, or None.
+    """
+    those = [judges.zero_shot(name) for name in names]
+    of_each = zip(judges.names_of(detectors), detectors, scorers, strict=True)
+    those += [judges.trained(name, folder, models_dir, own, stack) for name, folder, own in of_each]
+    return judges.Panel(those, scorer)
+
+
+def write(path, content):
+    with replacing(path) as file:
+        json.dump(content, file, indent=2)
+        file.write('\n')
 
 
 def measured(panel, done):
