@@ -306,7 +306,7 @@ def our_engine(models_dir, model_name, dtype, n_shards=None):
 
     encoder = load_encoder(model_name, models_dir)
     return start_engine(  # as the scripts do
-        model_name, models_dir, encoder, dtype, n_shards=n_shards
+        model_name, models_dir, encoder=encoder, dtype=dtype, n_shards=n_shards
     )
 
 

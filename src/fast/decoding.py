@@ -23,8 +23,6 @@ class Decoding:
     def __init__(self, hparams, dtype='float32', n_shards=None, trained=False):
         self.hparams = hparams
         n = n_shards or shards.best_number(hparams, dtype)
-        if n > 1 and dtype != 'float32':
-            raise ValueError(f'only float32 can be tensor-parallel, not {dtype}')
         if n > hparams.n_head:
             raise ValueError(f'{hparams.n_head} heads do not make {n} shards')
         self.dtype, self.n_shards, self.trained = dtype, n_shards, trained
@@ -36,7 +34,8 @@ class Decoding:
         if self.trained:
             self.execution = Variables()
         else:
-            self.execution = shards.TensorParallel(heads) if self.in_shards else Stored(self.dtype)
+            in_shards = self.in_shards and shards.TensorParallel(heads, self.dtype)
+            self.execution = in_shards or Stored(self.dtype)
 
     @functools.cache  # noqa: B019 (an engine has one)
     def verified(self):

@@ -25,7 +25,9 @@ class Stored(seam.Execution):
 
     def __init__(self, dtype='float32'):
         module, _ = DTYPES[dtype]
-        self.kinds = importlib.import_module(module).KINDS if module else {}
+        module = importlib.import_module(module) if module else None
+        self.kinds = module.KINDS if module else {}  # in place of seam.py's, by name
+        self.sharded_kinds = module.SHARDED if module else {}  # in place of sharded_weights.KINDS
         self.loaded = {}
         self.many_rows = False
 

@@ -1,9 +1,10 @@
 """The int8 weights of a checkpoint in a file beside it, so that they are made only once.
 
-PATH.int8 for the checkpoint PATH: a zip archive of NumPy arrays, not compressed, a quarter of the
-checkpoint's size; reading it compares checksums. It names the checkpoint it was made of by the hash
-of PATH.index, where TensorFlow keeps a checksum of each tensor: other weights have another hash.
-The file may be deleted at any time, or another put in its place; but not be written to.
+PATH.int8 for the checkpoint PATH, and PATH.int8-6+6 for the same by shards of six heads each: a zip
+archive of NumPy arrays, not compressed, a quarter of the checkpoint's size; reading it compares
+checksums. It names the checkpoint it was made of by the hash of PATH.index, where TensorFlow keeps
+a checksum of each tensor: other weights have another hash. The file may be deleted at any time, or
+another put in its place; but not be written to.
 
 Arrays begin at multiples of ALIGNMENT bytes, so that TensorFlow can use them where they are, in the
 file that the system maps into memory. What is written to the file is then in the weights, too.
@@ -52,27 +53,43 @@ class Place(typing.NamedTuple):
     dtype: np.dtype
 
 
-@contextlib.contextmanager
-def reading(path):
-    """Open the file of a checkpoint: yields a function from a matrix's name to its arrays' Places.
+class Cache:
+    """The file of a checkpoint.
 
-    It raises one of UNREADABLE, as the function does, if there is no file, or if it is damaged or
-    was made of other weights; and at the end if the path has come to name another file, since what
-    is used of it is opened by its name.
+    path: of the checkpoint.  layout: what tells its arrays from those of another file.
+    file: its name.
     """
-    if not os.path.isfile(path + SUFFIX):  # a pipe or a device might never end
-        raise FileNotFoundError(path + SUFFIX)
-    with open(path + SUFFIX, 'rb') as file, zipfile.ZipFile(file) as archive:
-        if archive.read(SOURCE).decode() != source(path):
-            raise ValueError('made of other weights')
 
-        def places(name):
-            count = sum(member.startswith(name + '/') for member in archive.namelist())
-            return [place(file, archive, f'{name}/{i}.npy') for i in range(count)]
+    def __init__(self, path, layout=''):
+        self.path, self.file = path, path + SUFFIX + layout
 
-        yield places
-        if not os.path.samestat(os.fstat(file.fileno()), os.stat(path + SUFFIX)):
-            raise ValueError('replaced meanwhile')
+    @contextlib.contextmanager
+    def reading(self):
+        """Open the file: yields a function from a matrix's name to its arrays' Places.
+
+        It raises one of UNREADABLE, as the function does, if there is no file, or if it is damaged
+        or was made of other weights; and at the end if the name has come to be another file's,
+        since what is used of it is opened by its name.
+        """
+        if not os.path.isfile(self.file):  # a pipe or a device might never end
+            raise FileNotFoundError(self.file)
+        with open(self.file, 'rb') as file, zipfile.ZipFile(file) as archive:
+            if archive.read(SOURCE).decode() != source(self.path):
+                raise ValueError('made of other weights')
+
+            def places(name):
+                count = sum(member.startswith(name + '/') for member in archive.namelist())
+                return [place(file, archive, f'{name}/{i}.npy') for i in range(count)]
+
+            yield places
+            if not os.path.samestat(os.fstat(file.fileno()), os.stat(self.file)):
+                raise ValueError('replaced meanwhile')
+
+    def array(self, place):
+        """The array at a place, in memory."""
+        count = int(np.prod(place.shape))
+        values = np.fromfile(self.file, place.dtype, count, offset=place.offset)
+        return values.reshape(place.shape)
 
 
 def place(file, archive, name):
@@ -93,23 +110,16 @@ def place(file, archive, name):
     return Place(info.header_offset + HEADER + sum(lengths) + start, shape, dtype)
 
 
-def array(path, place):
-    """The array at a place, in memory."""
-    count = int(np.prod(place.shape))
-    values = np.fromfile(path + SUFFIX, place.dtype, count, offset=place.offset)
-    return values.reshape(place.shape)
-
-
 class Writer:
-    """Makes the file of a checkpoint, which appears when it is finished.
+    """Makes the file of a Cache, which appears when it is finished.
 
     In a folder that may only be read, on a full disk, or while another process writes it, there
     will be none, and nobody is told: it only saves time.
     """
 
-    def __init__(self, path):
-        self.path, self.archive = path, None
-        self.new = path + SUFFIX + '.new'
+    def __init__(self, cache):
+        self.cache, self.archive = cache, None
+        self.new = cache.file + '.new'
         try:
             flags = os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0)
             self.file = open(os.open(self.new, flags, 0o666), 'r+b')
@@ -144,12 +154,12 @@ class Writer:
         if not self.archive:
             return
         try:
-            self.archive.writestr(SOURCE, source(self.path))
+            self.archive.writestr(SOURCE, source(self.cache.path))
             self.archive.close()
             self.file.flush()
             if os.name == 'nt':  # where an open file cannot be renamed; elsewhere it stays locked
                 self.file.close()
-            os.replace(self.new, self.path + SUFFIX)
+            os.replace(self.new, self.cache.file)
             self.file.close()
         except OSError:
             self.abandon()

@@ -56,9 +56,10 @@ def convert(session, path, reader, matrices):
     size = sum(matrix.shape.num_elements() for matrix in matrices if matrix.worth_caching)
     if size < WORTH_CACHING:
         return assign(session, made(reader, matrices))
+    cache = int8_file.Cache(path, max(matrix.layout for matrix in matrices))
     with contextlib.suppress(*int8_file.UNREADABLE):
-        return map_cached(session, path, matrices)
-    writer = int8_file.Writer(path)
+        return map_cached(session, cache, matrices)
+    writer = int8_file.Writer(cache)
     try:
         for matrix in matrices:
             if writer.archive:  # there is none where it cannot be written
@@ -68,7 +69,7 @@ def convert(session, path, reader, matrices):
         raise
     writer.finish()
     try:
-        map_cached(session, path, matrices)
+        map_cached(session, cache, matrices)
     except int8_file.UNREADABLE:  # it could not be written, or not be mapped
         assign(session, made(reader, matrices))
 
@@ -79,23 +80,23 @@ def made(reader, matrices):
         yield matrix, matrix.arrays(reader.get_tensor(matrix.name))
 
 
-def map_cached(session, path, matrices):
+def map_cached(session, cache, matrices):
     """Set matrices to what is in the file beside a checkpoint, where TensorFlow then reads values.
 
     oneDNN reads them once, to pack them. So they need not stay in memory, and if there is little
     of it the system takes theirs back. Ranges are few and read for each request: these are copied.
     """
-    with int8_file.reading(path) as places:
+    with cache.reading() as places:
         pairs = [
             pair
             for matrix in matrices
             for pair in zip(matrix.variables, places(matrix.name), strict=True)
         ]
         ranges = [pair for pair in pairs if pair[1].dtype != np.int8]
-        initialize(session, [(each, int8_file.array(path, place)) for each, place in ranges])
+        initialize(session, [(each, cache.array(place)) for each, place in ranges])
         values = [pair for pair in pairs if pair[1].dtype == np.int8]
         try:
-            map_values(session, path + int8_file.SUFFIX, values)
+            map_values(session, cache.file, values)
         except tf.errors.OpError as error:  # deleted meanwhile, or where files cannot be mapped
             raise OSError(error.message) from error
 

@@ -58,18 +58,20 @@ class Blocks:
         return activation(y) if activation else y
 
 
-def sharded(name, shape, heads):
-    """A float32 weight by parts, one or more a shard, or None where all shards have it whole.
+def sharded(name, shape, heads, kinds=None):
+    """A weight by parts, one or more a shard, or None where all shards have it whole.
 
     name, shape: as in checkpoints, where a matrix is [1, K, M].  heads: of each shard.
-    Its `assign` is the operation that sets it to a tensor of that shape, its `parts` are Blocks, or
-    tensors [M] for a bias.
+    kinds: those of a dtype in place of some of KINDS.
+    Its `parts` are Blocks or other weights, or tensors [M] for a bias. Those of KINDS have an
+    `assign`: the operation that sets them to a tensor of that shape.
     """
+    kinds = KINDS | (kinds or {})
     if name.split('/')[-1] == 'wte':
-        return ShardedEmbedding(name, shape, len(heads))
+        return kinds['wte'](name, shape, heads)
     if how_split(name) is None:
         return None
-    return (ShardedBias if len(shape) == 1 else ShardedMatrix)(name, shape, heads)
+    return kinds['b' if len(shape) == 1 else 'w'](name, shape, heads)
 
 
 def in_proportion(n_items, heads):
@@ -77,11 +79,29 @@ def in_proportion(n_items, heads):
     return [n_items * n // sum(heads) for n in heads]
 
 
+def parts_of(values, name, heads):
+    """The parts of each shard of a matrix [K, M], as arrays: the rows or columns of its heads."""
+    axis, n_matrices = how_split(name)
+    if axis == ROWS:
+        return np.split(values, np.cumsum(in_proportion(len(values), heads))[:-1])
+    matrices = values.reshape(len(values), n_matrices, -1)
+    ends = np.cumsum(in_proportion(matrices.shape[2], heads))[:-1]
+    return [part.reshape(len(values), -1) for part in np.split(matrices, ends, axis=2)]
+
+
 def assign_part(store, part):
     return store.assign(tf.reshape(part, shared(store.shape.as_list())))
 
 
-class ShardedBias:
+class Sharded:
+    """A weight by parts."""
+
+    def for_many_rows(self):
+        """The same weight for hundreds of rows at a time."""
+        return self
+
+
+class ShardedBias(Sharded):
     """The bias of one or more matrices side by side; a part has its heads' outputs of each."""
 
     def __init__(self, name, shape, heads):
@@ -100,8 +120,10 @@ class ShardedBias:
         return tf.group(list(map(assign_part, self.stores, parts)))
 
 
-class ShardedMatrix:
+class ShardedMatrix(Sharded):
     """One or more matrices side by side; a part has its heads' columns of each, or their rows."""
+
+    dtype, blocks = tf.float32, Blocks
 
     def __init__(self, name, shape, heads):
         self.name = name
@@ -121,11 +143,12 @@ class ShardedMatrix:
         else:
             self.axis, self.sizes = 1, in_proportion(n_blocks, heads)
             shapes = [[n_matrices * n, n_inputs, width] for n in self.sizes]
-        self.stores = [Store(f'{name}/{i}', shape) for i, shape in enumerate(shapes)]
-        self.parts = [Blocks(store.values) for store in self.stores]
+        self.stores = [Store(f'{name}/{i}', shape, self.dtype) for i, shape in enumerate(shapes)]
+        self.parts = [self.blocks(store.values) for store in self.stores]
 
     def assign(self, values):
         n_matrices, n_blocks, n_inputs, width = self.stacked
+        values = tf.cast(values, self.dtype)
         values = tf.reshape(values, shared([n_inputs, n_matrices, n_blocks, width]))
         values = tf.transpose(values, shared([1, 2, 0, 3]))
         # Whole, then split: parts of each of its sizes, freed, would leave gaps in memory.
@@ -133,18 +156,18 @@ class ShardedMatrix:
         return tf.group(list(map(assign_part, self.stores, parts)))
 
 
-class ShardedEmbedding:
+class ShardedEmbedding(Sharded):
     """The token embedding [V, E], in parts each of which gives some tokens their logits.
 
     As a matrix of V outputs it is packed in blocks, with zeros after the last token.
     """
 
-    def __init__(self, name, shape, n_shards):
+    def __init__(self, name, shape, heads):
         self.name = name
         self.shape = tf.TensorShape(shape)
         self.n_vocab, self.n_embd = shape
         n_blocks = -(-self.n_vocab // WIDTH)
-        sizes = shares(n_blocks, min(PARTS_OF_A_SHARD * n_shards, n_blocks))
+        sizes = shares(n_blocks, min(PARTS_OF_A_SHARD * len(heads), n_blocks))
         self.store = Store(name, [n_blocks, self.n_embd, WIDTH])
         with tf.control_dependencies(None):  # outside of loops
             # These share its memory.
@@ -171,3 +194,6 @@ class ShardedEmbedding:
         *logits, last = [part.product(x) for part in self.parts]
         n_last = self.n_vocab - sum(some.shape[1].value for some in logits)
         return tf.concat([*logits, last[:, :n_last]], axis=-1)
+
+
+KINDS = {'w': ShardedMatrix, 'b': ShardedBias, 'wte': ShardedEmbedding}

@@ -23,6 +23,7 @@ import seam
 from fast import sharded_weights
 from fast.attention import attention_of_steps
 from fast.getters import Stored, full_name
+from fast.int8 import has_int8_kernel
 from fast.sharded_weights import SPLIT_ROWS_BIAS, how_split
 
 MEASURED_CORES = 2  # With more cores, no shards: each operation uses all cores.
@@ -31,19 +32,21 @@ MEASURED_CORES = 2  # With more cores, no shards: each operation uses all cores.
 def best_number(hparams, dtype):
     """How many shards are fastest here: one for each core, where that has been measured."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    if dtype != 'float32' or cores != MEASURED_CORES or hparams.n_head < cores:
+    if cores != MEASURED_CORES or hparams.n_head < cores:
         return 1
-    return 1 if tf.config.list_physical_devices('GPU') else cores
+    if tf.config.list_physical_devices('GPU') or (dtype == 'int8' and not has_int8_kernel()):
+        return 1
+    return cores
 
 
 class TensorParallel(Stored):
-    """Float32 weights by parts of several shards, each of which computes its share of a layer.
+    """Weights by parts of several shards, each of which computes its share of a layer.
 
     heads: how many each shard has.
     """
 
-    def __init__(self, heads):
-        super().__init__('float32')
+    def __init__(self, heads, dtype='float32'):
+        super().__init__(dtype)
         self.heads = heads
 
     def weight(self, kind, name, shape, initializer):
@@ -53,8 +56,11 @@ class TensorParallel(Stored):
 
     def sharded(self, name, shape):
         """A weight by parts; name, shape: as in checkpoints."""
-        make = functools.partial(sharded_weights.sharded, heads=self.heads)
-        return self.load_later(make, name, shape)
+        make = functools.partial(
+            sharded_weights.sharded, heads=self.heads, kinds=self.sharded_kinds
+        )
+        weight = self.load_later(make, name, shape)
+        return weight.for_many_rows() if self.many_rows else weight
 
     def shards(self):
         return [Shard(self, i) for i in range(len(self.heads))]

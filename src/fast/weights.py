@@ -9,25 +9,21 @@ import seam  # noqa: F401 (graphs and sessions as in 2019, and shapes of their n
 
 
 class Store:
-    """A float32 variable with only those operations that are used here, in place of tf.Variable.
+    """A variable with only those operations that are used here, in place of tf.Variable.
 
     Each of a tf.Variable's ten operations takes 0.3 ms to make, and the 124M has 145 variables.
     name: as in checkpoints, or any other.  shape: list, where None is a size that may change.
     """
 
-    dtype = tf.float32
-
-    def __init__(self, name, shape):
-        self.name, self.shape = name, tf.TensorShape(shape)
+    def __init__(self, name, shape, dtype=tf.float32):
+        self.name, self.shape, self.dtype = name, tf.TensorShape(shape), dtype
         with tf.control_dependencies(None):  # outside of loops
             unique = tf.get_default_graph().unique_name(name)  # those of one name are one variable
-            self.handle = tf.raw_ops.VarHandleOp(
-                dtype=tf.float32, shape=self.shape, shared_name=unique
-            )
+            self.handle = tf.raw_ops.VarHandleOp(dtype=dtype, shape=self.shape, shared_name=unique)
             self.values = self.read_value()
 
     def read_value(self):
-        return tf.raw_ops.ReadVariableOp(resource=self.handle, dtype=tf.float32)
+        return tf.raw_ops.ReadVariableOp(resource=self.handle, dtype=self.dtype)
 
     def assign(self, values):
         """The operation that sets it to a tensor of its shape."""
@@ -46,6 +42,7 @@ class StoredWeight:
     """
 
     worth_caching = False  # whether the arrays take long to make, and are cached in a file
+    layout = ''  # what tells its arrays from those of the same weight in other parts
 
     def __init__(self, name, shape):
         self.name = name

@@ -162,7 +162,7 @@ def test_a_kernel_that_refuses_is_not_used(monkeypatch):
     def refuse(*_):
         raise tf.errors.UnimplementedError(None, None, 'not on this processor')
 
-    monkeypatch.setattr(Int8Matrix, 'kernel', refuse)
+    monkeypatch.setattr(int8.Integers, 'kernel', refuse)
     assert not int8.has_int8_kernel.__wrapped__()
 
 

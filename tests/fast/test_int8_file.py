@@ -1,5 +1,6 @@
 """int8 weights kept in a file: made once, and again where the file is not right."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -57,6 +58,17 @@ def test_weights_are_quantized_once(path, made):
     assert same(first, load(path)) and len(made) == 2
 
 
+def test_shards_have_a_file_of_their_own(path, made):
+    """Else scoring and generating with the same model would replace each other's."""
+
+    shards = functools.partial(int8.ShardedInt8Matrix, heads=[1, 1])
+    whole, by_shards = load(path), load(path, shards)
+    assert kept(path) == ['model.ckpt.int8', 'model.ckpt.int8-1+1']
+    n_made = len(made)
+    assert same(whole, load(path)) and same(by_shards, load(path, shards))
+    assert len(made) == n_made
+
+
 def test_other_weights_are_quantized_again(path, made):
     first = load(path)
     write_checkpoint(path, seed=1)
@@ -87,8 +99,8 @@ def flip(content, place):
         lambda content: flip(content, content.rindex(b'PK\x01\x02') + 8),  # "encrypted"
         lambda content: flip(content, content.rindex(b'PK\x01\x02') + 10),  # "compressed"
         lambda content: content.replace(b'PK\x01\x02\x14\x03\x14', b'PK\x01\x02\x14\x03\x54'),
-        lambda content: content.replace(b'b/w/1.npy', b'b/w/2.npy'),
-        lambda content: content.replace(b'b/w/', b'c/w/'),
+        lambda content: content.replace(b'c_proj/w/1.npy', b'c_proj/w/2.npy'),
+        lambda content: content.replace(b'b/c_proj/w/', b'c/c_proj/w/'),
     ],
     ids=[
         'empty',
@@ -137,7 +149,7 @@ def mapped():
 
 def test_arrays_begin_where_tensorflow_can_use_them(path):
     load(path)
-    with int8_file.reading(path) as places:
+    with int8_file.Cache(path).reading() as places:
         offsets = [place.offset for name in NAMES for place in places(name)]
     assert len(offsets) == 4 and not any(offset % 64 for offset in offsets)
     with zipfile.ZipFile(path + '.int8') as archive:
@@ -147,16 +159,16 @@ def test_arrays_begin_where_tensorflow_can_use_them(path):
 def test_a_large_array_is_compared_to_its_end(tmp_path):
     path = str(tmp_path / 'model.ckpt')
     write_checkpoint(path, seed=0)
-    writer = int8_file.Writer(path)
+    writer = int8_file.Writer(int8_file.Cache(path))
     writer.add('large', [np.zeros(100_000, np.int8)])
     writer.finish()
-    with int8_file.reading(path) as places:
+    with int8_file.Cache(path).reading() as places:
         (place,) = places('large')
-        assert not int8_file.array(path, place).any()
+        assert not int8_file.Cache(path).array(place).any()
     with open(path + '.int8', 'r+b') as file:
         file.seek(place.offset + 99_999)
         file.write(b'x')
-    with pytest.raises(zipfile.BadZipFile), int8_file.reading(path) as places:
+    with pytest.raises(zipfile.BadZipFile), int8_file.Cache(path).reading() as places:
         places('large')
 
 

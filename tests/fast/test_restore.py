@@ -38,7 +38,7 @@ def test_weights_come_from_a_checkpoint_by_their_names(tmp_path):
         session.run(tf.global_variables_initializer())
         tf.train.Saver(variables).save(session, path)
 
-    embedding = ShardedEmbedding('model/wte', [100, 6], 2)
+    embedding = ShardedEmbedding('model/wte', [100, 6], [1, 1])
     weights = [sharded(name, shapes[name], [1, 2]) for name in list(shapes)[1:]]
     with tf.Session() as session:
         read(session, path, [*weights, embedding])

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from fast import bfloat16, int8, restore
 from fast.sharded_weights import WIDTH, Blocks, ShardedEmbedding, sharded
 
 rng = np.random.default_rng(0)
@@ -45,7 +46,7 @@ def test_products_are_those_of_the_matrix(n_rows, n_blocks):
 def test_the_embedding_embeds_and_gives_logits(n_vocab, n_shards):
     """Logits of tokens, not of what fills the last block; fewer blocks than shards will do."""
     values, x = numbers(n_vocab, 8), numbers(2, 8)
-    embedding = ShardedEmbedding('wte', [n_vocab, 8], n_shards)
+    embedding = ShardedEmbedding('wte', [n_vocab, 8], [1] * n_shards)
     assert len(embedding.parts) == min(4 * n_shards, -(-n_vocab // WIDTH))
     ids = rng.integers(n_vocab, size=[2, 6])
     ids[0, :2] = 0, n_vocab - 1
@@ -59,14 +60,16 @@ def test_the_embedding_embeds_and_gives_logits(n_vocab, n_shards):
     np.testing.assert_allclose(logits, x @ values.T, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize('head', [2, 80, 128])
-def test_parts_are_what_belongs_to_their_heads(head):
-    """Three heads in shards of one and two; c_attn is three matrices side by side."""
+def places_of(head):
+    """{name: (shape, the places of each shard's part)} for three heads in shards of one and two.
+
+    c_attn is three matrices side by side.
+    """
     width = 3 * head
     first, others = np.arange(head), np.arange(head, width)
     of_all = [np.concatenate([some + width * i for i in range(3)]) for some in (first, others)]
     hidden = np.arange(4 * head), np.arange(4 * head, 4 * width)
-    cases = {
+    return {
         'attn/c_attn/w': ([1, 5, 3 * width], of_all),
         'attn/c_attn/b': ([3 * width], of_all),
         'mlp/c_fc/w': ([1, 5, 4 * width], hidden),
@@ -74,19 +77,63 @@ def test_parts_are_what_belongs_to_their_heads(head):
         'attn/c_proj/w': ([1, width, 5], (first, others)),
         'mlp/c_proj/w': ([1, 4 * width, 5], hidden),
     }
-    for name, (shape, places) in cases.items():
+
+
+@pytest.mark.parametrize('dtype', [np.float32, tf.bfloat16.as_numpy_dtype])
+@pytest.mark.parametrize('head', [2, 80, 128])
+def test_parts_are_what_belongs_to_their_heads(head, dtype):
+    kinds = {} if dtype == np.float32 else bfloat16.SHARDED
+    for name, (shape, places) in places_of(head).items():
         values = numbers(*shape)
-        weight = sharded(f'model/h0/{name}', shape, [1, 2])
+        weight = sharded(f'model/h0/{name}', shape, [1, 2], kinds)
         with tf.Session() as session:
             session.run(weight.assign(tf.constant(values)))
             parts = session.run([getattr(part, 'values', part) for part in weight.parts])
         for part, some in zip(parts, places, strict=True):
             if 'c_proj' in name:
-                np.testing.assert_array_equal(columns_of(part), values[0][some])
+                np.testing.assert_array_equal(columns_of(part), values[0][some].astype(dtype))
             elif name.endswith('w'):
-                np.testing.assert_array_equal(columns_of(part), values[0][:, some])
+                np.testing.assert_array_equal(columns_of(part), values[0][:, some].astype(dtype))
             else:
                 np.testing.assert_array_equal(part, values[some])
+
+
+def test_parts_in_int8_have_scales_of_their_own():
+    for name, (shape, places) in places_of(80).items():
+        if not name.endswith('w'):
+            continue
+        values = numbers(*shape)
+        weight = sharded(f'model/h0/{name}', shape, [1, 2], int8.SHARDED)
+        expected = [values[0][some] if 'c_proj' in name else values[0][:, some] for some in places]
+        found = in_variables(weight, values, lambda part: [part.values, part.most])
+        for (integers, most), part in zip(found, expected, strict=True):
+            np.testing.assert_allclose(most, np.abs(part).max(axis=0), rtol=1e-6)
+            np.testing.assert_array_equal(integers, np.rint(part / (most / np.float32(127))))
+
+
+@pytest.mark.parametrize('many_rows', [False, True])
+def test_the_embedding_in_int8_embeds_and_gives_logits(many_rows):
+    values, x = numbers(37, 64), numbers(2, 64)
+    embedding = sharded('wte', [37, 64], [1, 2], int8.SHARDED)
+    assert len(embedding.parts) == 8
+    if many_rows:
+        embedding = embedding.for_many_rows()
+        assert not any(part.packed_once for part in embedding.parts)
+    ids = [[0, 36], [17, 17]]
+    with tf.Session() as session:
+        restore.assign(session, [(embedding, embedding.arrays(values))])
+        rows, logits = session.run([embedding.rows(tf.constant(ids)), embedding.product(x)])
+    step = np.abs(values).max(axis=1) / 127
+    assert (np.abs(rows - values[ids]) <= 0.51 * step[ids][..., None]).all()
+    np.testing.assert_allclose(logits, x @ values.T, atol=0.5)
+    assert np.abs(logits - x @ values.T).mean() < 0.1
+
+
+def in_variables(weight, values, ask):
+    """What `ask`, given each part of a weight that is set to these values, computes."""
+    with tf.Session() as session:
+        restore.assign(session, [(weight, weight.arrays(values))])
+        return session.run([ask(part) for part in weight.parts])
 
 
 @pytest.mark.parametrize(

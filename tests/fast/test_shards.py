@@ -9,10 +9,12 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from fast import session_config, sharded_weights, shards
+from generation.continuous import Request
 from generation.engine import SHORT, Engine
 from helpers import numpy_gpt2
 from helpers.paths import ROOT
 from hparams import HParams
+from scoring.scorer import Scorer
 from support.settings import Settings
 
 DEMO = ROOT / 'models' / 'demo'  # six heads
@@ -39,6 +41,31 @@ def test_a_sample_is_the_same_in_shards_and_whole(models_dir):
         with Engine('demo', str(models_dir), n_shards=n) as engine:
             texts.append(engine.generate(prompts, settings))
     assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize(('dtype', 'tolerance'), [('bfloat16', 0.03), ('int8', 0.15)])
+def test_other_dtypes_in_shards_say_what_float32_says(models_dir, dtype, tolerance):
+    """Of tokens that follow prompts which go through the decode step, and through the prefill."""
+    prompts = [list(range(40, 40 + n)) for n in (3, SHORT + 20)]
+    with Engine('demo', str(models_dir), dtype=dtype, n_shards=3) as engine:
+        assert engine.heads == [2, 2, 2]
+        requests, settings = [Request(prompt) for prompt in prompts], Settings(length=30, seed=1)
+        found = dict(engine.complete(requests, settings))
+        texts = engine.generate(prompts, settings)
+    with Scorer('demo', str(models_dir)) as scorer:
+        pairs = [(prompt, found[i].tokens) for i, prompt in enumerate(prompts)]
+        exact = list(scorer.score_continuations(pairs))
+    for i, scores in enumerate(exact):
+        error = np.abs(found[i].logprobs - scores.logprobs)
+        assert 1e-5 < error.mean() < tolerance
+        assert texts[i] == found[i].tokens or i, 'the short one reads the same numbers both ways'
+
+
+def test_int8_is_in_shards_only_where_its_kernel_is(monkeypatch):
+    two_cores(monkeypatch)
+    monkeypatch.setattr(shards, 'has_int8_kernel', lambda: False)
+    assert shards.best_number(HParams(), 'int8') == 1
+    assert shards.best_number(HParams(), 'bfloat16') == 2
 
 
 def test_a_layer_s_weights_are_split_where_heads_and_hidden_units_are():
@@ -69,8 +96,8 @@ def two_cores(monkeypatch):
         (2, 12, 'float32', [], 2),
         (2, 25, 'float32', [], 2),
         (2, 1, 'float32', [], 1),
-        (2, 12, 'int8', [], 1),
-        (2, 12, 'bfloat16', [], 1),
+        (2, 12, 'int8', [], 2),
+        (2, 12, 'bfloat16', [], 2),
         (2, 12, 'float32', ['GPU:0'], 1),
         (4, 12, 'float32', [], 1),  # not measured
     ],
@@ -78,6 +105,7 @@ def two_cores(monkeypatch):
 def test_there_are_as_many_shards_as_is_quick(monkeypatch, cores, n_head, dtype, gpus, expected):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(cores)), raising=False)
     monkeypatch.setattr(tf.config, 'list_physical_devices', lambda _: gpus)
+    monkeypatch.setattr(shards, 'has_int8_kernel', lambda: True)
     hparams = HParams(n_embd=100 if n_head == 25 else 24, n_head=n_head)
     assert shards.best_number(hparams, dtype) == expected
 
@@ -128,8 +156,6 @@ def test_shards_that_cannot_be_are_refused(models_dir):
     for number in (0, -1, 1.5, '2', True):
         with pytest.raises(ValueError, match='n_shards must be a whole number of at least 1'):
             Engine('demo', str(models_dir), n_shards=number)
-    with pytest.raises(ValueError, match='only float32 can be tensor-parallel, not int8'):
-        Engine('demo', str(models_dir), dtype='int8', n_shards=2)
 
 
 def test_an_engine_takes_what_is_quick(models_dir, monkeypatch):

@@ -189,16 +189,17 @@ def test_a_long_prompt_leaves_in_the_cache_what_the_first_step_would(models_dir,
         np.testing.assert_allclose(parts[:, :, row, :, start:], expected, rtol=0, atol=close)
 
 
-def test_only_the_loop_has_a_second_copy_of_int8_weights(models_dir):
+@pytest.mark.parametrize(('n_shards', 'of_embedding'), [(1, 1), (2, 8)])
+def test_only_the_loop_has_a_second_copy_of_int8_weights(models_dir, n_shards, of_embedding):
     if not has_int8_kernel():  # test_int8.py tells whether it should be there
         pytest.skip('TensorFlow has no int8 matmul here')
-    with Engine('demo', str(models_dir), dtype='int8') as engine:
-        n_products = 4 * engine.hparams.n_layer
+    with Engine('demo', str(models_dir), dtype='int8', n_shards=n_shards) as engine:
+        n_products = 4 * engine.hparams.n_layer * n_shards + of_embedding
         assert engine.prefill
         products = [op for op in engine.graph.get_operations() if op.type == '_QuantizedMatMul']
     copying = [op.name for op in products if op.get_attr('is_weight_const')]
-    assert len(copying) == n_products + 1 and all(name.startswith('while/') for name in copying)
-    assert len(products) == len(copying) + n_products + 1
+    assert len(copying) == n_products and all(name.startswith('while/') for name in copying)
+    assert len(products) == 2 * n_products
 
 
 @pytest.mark.parametrize('dtype', [dtype for dtype in DTYPES if dtype != 'float32'])
@@ -213,7 +214,12 @@ def test_another_dtype_gives_text_that_does_not_depend_on_the_batch(models_dir, 
 
 @pytest.mark.parametrize(
     ('dtype', 'n_shards', 'of_layer', 'others'),
-    [('float32', 1, 114, 463), ('float32', 2, 218, 572), ('int8', 1, 167, 464)],
+    [
+        ('float32', 1, 114, 463),
+        ('float32', 2, 218, 572),
+        ('int8', 1, 167, 464),
+        ('int8', 2, 318, 600),
+    ],
 )
 def test_the_loop_has_no_more_operations_than_it_needs(
     dtype, n_shards, of_layer, others, models_dir

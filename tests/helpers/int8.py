@@ -7,7 +7,7 @@ from fast.int8 import Int8Matrix
 from fast.restore import load as load_weights
 from loading import checkpoint
 
-NAMES = 'a/w', 'b/w'
+NAMES = 'a/c_fc/w', 'b/c_proj/w'
 
 
 def write_checkpoint(path, seed):
@@ -21,9 +21,9 @@ def write_checkpoint(path, seed):
         checkpoint.write(checkpoint.saver(variables), session, path)
 
 
-def load(path):
+def load(path, kind=Int8Matrix):
     """What int8 matrices hold after they were loaded."""
     with tf.Graph().as_default(), tf.Session() as session:
-        loaded = [Int8Matrix(name, [1, 24, 32]) for name in NAMES]
+        loaded = [kind(name, [1, 24, 32]) for name in NAMES]
         load_weights(session, path, tf.train.load_checkpoint(path), loaded)
         return [session.run(matrix.variables) for matrix in loaded]

@@ -31,7 +31,10 @@ def restore(folder, dtype='float32', **changes):
         with seam.carried_out_by(stored):
             model.model(HParams(**sizes), tf.zeros([1, 1], tf.int32))
         checkpoint.restore(session, weights(str(folder)), [], 'REMEDY', stored)
-        return session.run({name: weight.values for name, weight in stored.loaded.items()})
+        loaded = {
+            name: getattr(weight, 'integers', weight) for name, weight in stored.loaded.items()
+        }
+        return session.run({name: weight.values for name, weight in loaded.items()})
 
 
 def write(folder, values):
