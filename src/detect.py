@@ -3,18 +3,23 @@
 
 import contextlib
 import itertools
+import os
 import sys
 
 from tqdm import tqdm
 
+from cluster.flags import Spread, takes_workers
+from cluster.made import Prepared
 from detection.detector import open_detector
 from detection.findings import CAUTION, find
 from detection.outputs import open_sinks, report
+from detection.parts import detector_digest, found_in_parts
 from detection.start import scoring_model
 from fast import check_dtype, takes_dtype
 from loading.model_files import load_encoder_with_end
 from scoring.documents import read
 from scoring.outputs import check_outputs, print_all
+from scoring.parts import ARRAYS, model_settings, output_of
 from scoring.start import start_scorer
 from support import command_line, stopping
 from support.checks import check_whole
@@ -22,6 +27,7 @@ from support.documents import Separator, find_files
 from support.files import expand
 
 
+@takes_workers
 @takes_dtype
 def detect(
     *sources: str,
@@ -33,6 +39,10 @@ def detect(
     dtype: str = 'float32',
     tokens_at_once: int = 1024,
     separator: str = None,
+    workers: int = None,
+    scheduler: str = None,
+    parts: str = None,
+    part_size: int = None,
 ):
     """Print how much each of the texts of SOURCES looks like what a model writes.
 
@@ -54,11 +64,14 @@ def detect(
         <dtype>
         tokens_at_once: tokens read together; changes speed and memory, never the results
         separator: what stands between the documents of a text, such as '<|endoftext|>'
+        <workers>
     """
     if not sources:
         raise ValueError('name at least one source: a file, a folder, a pattern, or - for stdin')
     check_whole('tokens_at_once', tokens_at_once, least=1)
     check_dtype(dtype)
+    spread = Spread(workers, scheduler, parts, part_size)
+    spread.check()
     files = find_files(sources)
     separator = None if separator is None else Separator(separator)
     outputs = [path for path in (output, html) if path is not None]
@@ -68,18 +81,35 @@ def detect(
     model_name = scoring_model(model_name, models_dir, detector)
     encoder = load_encoder_with_end(model_name, models_dir)
 
-    with contextlib.ExitStack() as stack:
-        bar = stack.enter_context(tqdm(total=0, unit=' tokens', unit_scale=True, disable=None))
+    lost = None
+    with contextlib.suppress(Prepared), contextlib.ExitStack() as stack:
+        quiet = spread.asked or None  # then parts have a bar
+        bar = stack.enter_context(tqdm(total=0, unit=' tokens', unit_scale=True, disable=quiet))
         documents = read(files, encoder, bar, separator)
         first = next(documents)  # refuse what cannot be read before TensorFlow is loaded
+        documents = itertools.chain([first], documents)
+        if spread.asked:
+            settings = model_settings(model_name, models_dir, dtype)
+            settings |= {
+                'arrays': [] if html is None else ARRAYS,
+                'detector': detector_digest(detector),
+            }
+            resources = {
+                'models_dir': os.path.abspath(models_dir),
+                'detector': None if detector is None else os.path.abspath(detector),
+                'tokens_at_once': tokens_at_once,
+            }
+            found = found_in_parts(documents, settings, resources, spread, output_of(outputs))
+            found = stack.enter_context(found)
         sinks = [stack.enter_context(sink) for sink in open_sinks(output, html, model_name)]
-        model = dict(encoder=encoder, dtype=dtype, tokens_at_once=tokens_at_once)
-        scorer = stack.enter_context(start_scorer(model_name, models_dir, **model))
-        if detector is not None:
-            detector = stack.enter_context(open_detector(detector, models_dir, scorer))
-        to_find, to_show = itertools.tee(itertools.chain([first], documents))
-        pairs = ((document.text, document.tokens) for document in to_find)
-        found = zip(to_show, find(scorer, detector, pairs, bar.update), strict=True)
+        if not spread.asked:
+            model = dict(encoder=encoder, dtype=dtype, tokens_at_once=tokens_at_once)
+            scorer = stack.enter_context(start_scorer(model_name, models_dir, **model))
+            if detector is not None:
+                detector = stack.enter_context(open_detector(detector, models_dir, scorer))
+            to_find, to_show = itertools.tee(documents)
+            pairs = ((document.text, document.tokens) for document in to_find)
+            found = zip(to_show, find(scorer, detector, pairs, bar.update), strict=True)
         lost = print_all(report(found, sinks, encoder), go_on=bool(sinks))
     if lost:
         with stopping.keeping(f'{" and ".join(outputs)} written all the same'):

@@ -5,8 +5,10 @@ import math
 import os
 import sys
 
-from fast import check_dtype, takes_dtype
-from generation.bulk import Terminal, write_samples
+from cluster.flags import Spread, takes_workers
+from fast import check_dtype, number_of_shards, shards_of_file, takes_dtype, takes_shards
+from generation.bulk import Terminal, choose_steps, write_samples
+from generation.parts import job_of, share_samples
 from generation.sample_file import SampleFile, seed_of
 from generation.start import start_engine
 from hparams import read_hparams
@@ -24,6 +26,8 @@ from support.settings import (
 
 @takes_sampling_parameters
 @takes_dtype
+@takes_shards
+@takes_workers
 def sample_model(
     model_name: str = '124M',
     seed: int = None,
@@ -38,6 +42,11 @@ def sample_model(
     stop_at_end: bool = False,
     dtype: str = 'float32',
     xla: bool = None,
+    shards: int = None,
+    workers: int = None,
+    scheduler: str = None,
+    parts: str = None,
+    part_size: int = None,
     **more,
 ):
     """Generate text with a GPT-2 model from nothing.
@@ -59,17 +68,28 @@ def sample_model(
         xla: compile each step, which takes seconds at first; None does so where it pays: for 5,000
             steps or more of the 124M or a larger model, in float32 with a batch_size of 4 to 16
             unless there are two cores, or on a GPU
+        <shards>
+        <workers>
     """
     check_whole('nsamples', nsamples, least=0, remark='0 goes on without end')
     check_batch_size(batch_size)
     check_dtype(dtype)
     check_xla(xla)
+    shards = number_of_shards(shards, xla)
+    spread = Spread(workers, scheduler, parts, part_size)
+    spread.check()
+    if spread.asked and (not nsamples or output is None):
+        raise ValueError('--workers and --scheduler need --output and --nsamples')
     models_dir = expand(models_dir)
     folder = find_model(model_name, models_dir)
     n_ctx = read_hparams(f'{folder}/hparams.json').n_ctx
+    if seed is None and output is not None:
+        seed = seed_of(output)
+        if seed is None and spread.asked:
+            seed = spread.begun_with('seed', output)
     settings = Settings(
         length=n_ctx if length is None else length,
-        seed=seed_of(output) if seed is None and output is not None else seed,
+        seed=seed,
         stop_at_end=stop_at_end,
         **dict(temperature=temperature, top_k=top_k, top_p=top_p, **more),
     )
@@ -77,19 +97,25 @@ def sample_model(
     model_name = os.path.normpath(model_name)  # demo/ is demo, also in what a file goes on with
     encoder = load_encoder_with_end(model_name, models_dir)
     origin = {'model': model_name, 'weights': fingerprint(folder), 'dtype': dtype}
+    if output is not None:
+        shards, said = shards_of_file(shards, dtype)
+        origin |= said
     sink = Terminal() if output is None else SampleFile(output, origin, settings.values())
     kept = output and f'{output} keeps its samples: run the same command again to go on'
     with sink, stopping.keeping(kept):
-        if nsamples and sink.written >= nsamples:
+        if nsamples and sink.written >= nsamples and not spread.is_begun(output):
             print(f'{output} holds {sink.written} samples already', file=sys.stderr)
             return
-        shards = 1 if xla else None  # XLA shares its programs among cores itself
+        batches = -(-(nsamples - sink.written) // batch_size) if nsamples else math.inf
+        steps = batches * settings.length
+        if spread.asked:
+            steps //= workers or 1
+            job = job_of(origin, settings, models_dir, batch_size, xla, steps, shards)
+            share_samples(spread, sink, output, nsamples, job)
+            return
         model = dict(encoder=encoder, dtype=dtype, n_shards=shards)
         with start_engine(model_name, models_dir, **model) as engine:
-            engine.compiled = xla
-            if xla is None:
-                batches = -(-(nsamples - sink.written) // batch_size) if nsamples else math.inf
-                engine.compiled = engine.compiling_pays(batch_size, batches * settings.length)
+            choose_steps(engine, xla, batch_size, steps)
             write_samples(engine, sink, settings, nsamples, batch_size)
 
 

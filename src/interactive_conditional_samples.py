@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Continue prompts that are typed, given as a flag or a file, or piped in."""
 
-from fast import check_dtype, takes_dtype
+from fast import check_dtype, number_of_shards, takes_dtype, takes_shards
 from generation.bulk import header
 from generation.prompts import given_prompt, request
 from generation.start import start_engine
@@ -24,6 +24,7 @@ QUOTES = '"""'
 
 @takes_sampling_parameters
 @takes_dtype
+@takes_shards
 def interact_model(
     model_name: str = '124M',
     seed: int = None,
@@ -40,6 +41,7 @@ def interact_model(
     stop_at_end: bool = False,
     dtype: str = 'float32',
     xla: bool = False,
+    shards: int = None,
     **more,
 ):
     """Continue a prompt with a GPT-2 model.
@@ -64,11 +66,13 @@ def interact_model(
         stop_at_end: end a sample where the model ends the text
         <dtype>
         xla: compile each step, which takes seconds at first; pays for many long samples at a time
+        <shards>
     """
     check_whole('nsamples', nsamples, least=1)
     check_batch_size(batch_size)
     check_dtype(dtype)
     check_xla(xla)
+    shards = number_of_shards(shards, xla)
     check_switch('keep_end', keep_end)
     if prompt is not None and prompt_file is not None:
         raise ValueError('give --prompt or --prompt_file, not both')
@@ -89,7 +93,6 @@ def interact_model(
 
     text = given_prompt(prompt, prompt_file)
     given = text if text is None else request_of(text)  # what is bad, before TensorFlow is loaded
-    shards = 1 if xla else None  # XLA shares its programs among cores itself
     model = dict(encoder=encoder, dtype=dtype, n_shards=shards)
     with start_engine(model_name, models_dir, **model) as engine:
         engine.compiled = xla

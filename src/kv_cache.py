@@ -111,8 +111,9 @@ def in_place(example, slots):
 
 
 def in_own_slots(example, slots):
-    """As `in_place`, into other slots of each row: int32 [B, S]."""
-    batch, heads, capacity, _ = shape_list(example)
+    """As `in_place`, into other slots of each row: int32 [B, S], or of the first B rows."""
+    _, heads, capacity, _ = shape_list(example)
+    batch = shape_list(slots)[0]
     first = tf.reshape(tf.range(batch * heads) * capacity, [batch, heads, 1])
     return writes(example, tf.reshape(first + slots[:, None], [-1]))
 

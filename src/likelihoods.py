@@ -27,16 +27,33 @@ def finite(x):
 
 def logprobs_of(logits, p, targets):
     """Log-probabilities of targets [N] by logits [N, V] and their softmax p: float32 [N], nats."""
-    likelihoods = tf.gather(p, targets[:, None], batch_dims=1)[:, 0]
+    return logprobs_of_each(logits, p, targets[:, None])[:, 0]
+
+
+def logprobs_of_each(logits, p, tokens):
+    """Log-probabilities of K tokens at each position [N, K]: float32 [N, K], nats."""
+    likelihoods = tf.gather(p, tokens, batch_dims=1)
     tiny = likelihoods < TINY
 
     def with_tiny():
-        chosen = tf.gather(logits, targets[:, None], batch_dims=1)
+        chosen = tf.gather(logits, tokens, batch_dims=1)
         highest, normaliser = normalised(logits, p)
-        return tf.where(tiny, (chosen - highest)[:, 0] - normaliser, tf.math.log(likelihoods))
+        below = chosen - highest - normaliser[:, None]
+        return tf.where(tiny, below, tf.math.log(likelihoods))
 
     logprobs = tf.cond(tf.reduce_any(tiny), with_tiny, lambda: tf.math.log(likelihoods))
     return tf.minimum(logprobs, 0)
+
+
+def top_of(logits, p, k):
+    """The k most likely tokens by logits [N, V] and their softmax p, best first.
+
+    Returns int32 [N, k] and their log-probabilities float32 [N, k], in nats. Of equally likely
+    tokens those with lower ids come first. Where N is a multiple of 16, so that TensorFlow takes
+    all logarithms by one function, these are the floats that `logprobs_of` gives for them.
+    """
+    tokens = tf.nn.top_k(logits, k).indices
+    return tokens, logprobs_of_each(logits, p, tokens)
 
 
 def normalised(logits, p):

@@ -4,11 +4,12 @@
 import os
 import sys
 
-from detection import making
+from cluster.flags import Spread, takes_workers
+from detection import making, making_parts
 from detection.dataset_file import Splits
 from detection.records import check_sizes, check_source
 from detection.samplers import samplers_named
-from fast import check_dtype, takes_dtype
+from fast import check_dtype, shards_of_file, takes_dtype
 from generation.start import start_engine
 from hparams import read_hparams
 from loading.model_files import find_model, fingerprint, load_encoder_with_end
@@ -21,6 +22,7 @@ KEPT = 'what was written is kept: run the same command again to go on'
 
 
 @takes_dtype
+@takes_workers
 def make_output_dataset(
     folder: str,
     *,
@@ -38,6 +40,10 @@ def make_output_dataset(
     tokens: bool = False,
     batch_size: int = 16,
     dtype: str = 'float32',
+    workers: int = None,
+    scheduler: str = None,
+    parts: str = None,
+    part_size: int = None,
 ):
     """Write samples of a model to FOLDER/SOURCE.{train,valid,test}.jsonl, for each sampler.
 
@@ -62,8 +68,11 @@ def make_output_dataset(
         tokens: write the tokens of each sample, too
         batch_size: samples computed at a time; changes speed, never the samples
         <dtype>
+        <workers>
     """
-    check_sizes(train, valid, test)
+    spread = Spread(workers, scheduler, parts, part_size)
+    spread.check()
+    sizes = check_sizes(train, valid, test)
     check_batch_size(batch_size)
     check_dtype(dtype)
     check_switch('tokens', tokens)
@@ -78,17 +87,25 @@ def make_output_dataset(
     encoder = load_encoder_with_end(model_name, models_dir)
     name = check_source(os.path.basename(model_name) if source is None else source)
     origin = {'model': model_name, 'weights': fingerprint(model_folder), 'dtype': dtype}
+    shards, said = shards_of_file(None, dtype)
+    origin |= said
     engine = None
     for sampler, its in zip(chosen, settings, strict=True):
         path = os.path.join(expand(folder), name + sampler.suffix)
         made_by = making.provenance(origin, sampler, its)
-        with Splits(path, (train, valid, test), made_by, tokens) as splits:
-            if not splits.missing():
+        with Splits(path, sizes, made_by, tokens) as splits:
+            if not splits.missing() and not spread.is_begun(path):
                 print(f'{path} is complete', file=sys.stderr)
                 continue
             with stopping.keeping(KEPT):
+                if spread.asked:
+                    more = dict(models_dir=models_dir, batch_size=batch_size, shards=shards)
+                    job = making_parts.job_of(origin, sampler, its, tokens, more)
+                    making_parts.share_samples(spread, splits, path, sum(sizes), job)
+                    continue
                 if engine is None:
-                    engine = start_engine(model_name, models_dir, encoder=encoder, dtype=dtype)
+                    model = dict(encoder=encoder, dtype=dtype, n_shards=shards)
+                    engine = start_engine(model_name, models_dir, **model)
                 making.write_samples(engine, splits, sampler, its, batch_size)
 
 

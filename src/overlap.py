@@ -1,22 +1,26 @@
 #!/usr/bin/env python3
 """Count how much of one text is in another: the share of its 8-grams, as in the paper."""
 
+import contextlib
 import os
 import sys
 
+from cluster.flags import Spread, takes_workers
+from cluster.made import Prepared
 from evaluation.figure import write
-from loading.model_files import load_encoder
+from loading.model_files import load_encoder, vocabulary_sha256
 from ngrams import counts as counting
 from ngrams.figure import check_matplotlib, draw
+from ngrams.parts import Sharing
 from ngrams.training_text import begin, memory_of, read_all, total_size
 from scoring.outputs import check_outputs
 from support import command_line, stopping
 from support.documents import Separator, find_files
 from support.files import expand
 from support.progress import show_progress
-from training.corpus import vocabulary_sha256
 
 
+@takes_workers
 def overlap(
     *texts: str,
     filter: str = None,
@@ -29,6 +33,10 @@ def overlap(
     exact: bool = False,
     model_name: str = '124M',
     models_dir: str = 'models',
+    workers: int = None,
+    scheduler: str = None,
+    parts: str = None,
+    part_size: int = None,
 ):
     """Print how many 8-grams of TEST are in TRAIN (Radford et al. 2019, section 4).
 
@@ -56,15 +64,21 @@ def overlap(
         exact: keep the 8-grams themselves, without a filter: 20 times the memory
         model_name: the model whose vocabulary is used, a folder of models_dir
         models_dir: the folder of all models
+        <workers>
     """
     if not texts or len(texts) == 1 and filter is None:
         raise ValueError('name two texts: overlap.py TRAIN TEST; or one and --filter to save it')
     if len(texts) == 1 and (results is not None or figure is not None or documents):
         raise ValueError('--results, --figure and --documents are for texts after TRAIN')
+    spread = Spread(workers, scheduler, parts, part_size)
+    spread.check()
     training, tests = find_files(texts[:1]), find_files(texts[1:])
     check_places(filter, results, figure, training + tests)
     encoder = load_encoder(model_name, models_dir)
     vocabulary = vocabulary_sha256(encoder)
+    if spread.asked:
+        models = {'model_name': model_name, 'models_dir': os.path.abspath(expand(models_dir))}
+        shared = Sharing(vocabulary, models, filter, spread)
     text, to_read = begin(training, vocabulary, filter, capacity, exact)
     print(memory_of(text), file=sys.stderr)
 
@@ -72,14 +86,21 @@ def overlap(
         some = f'{text.n_saved} file{"s" * (text.n_saved != 1)}'
         return f'{filter} has {some} of TRAIN; the same command goes on' if text.n_saved else ''
 
-    with stopping.keeping(kept):
-        with bar('TRAIN', to_read) as shown:
-            read_all(text, to_read, separator_of(separator), encoder, filter, shown.update)
-        if not tests:
-            return
-        with bar('TEST', tests) as shown:
-            splitting = separator_of(test_separator)
-            counts = counting.count_all(tests, text.ngrams, splitting, encoder, shown.update)
+    counts = None
+    with contextlib.suppress(Prepared), stopping.keeping(kept):
+        if spread.asked:
+            shared.read_all(text, to_read, separator_of(separator))
+        else:
+            with bar('TRAIN', to_read) as shown:
+                read_all(text, to_read, separator_of(separator), encoder, filter, shown.update)
+        if tests and spread.asked:
+            counts = shared.count_all(tests, separator_of(test_separator))
+        elif tests:
+            with bar('TEST', tests) as shown:
+                splitting = separator_of(test_separator)
+                counts = counting.count_all(tests, text.ngrams, splitting, encoder, shown.update)
+    if counts is None:
+        return
     print_all(counts, documents)
     if figure is not None:
         draw(counts, lambda drawn: write(drawn, figure_name(figure)))

@@ -104,9 +104,8 @@ def top_p_logits(logits, p):
     """Keep each row's nucleus: the fewest tokens, most likely first, whose probability reaches p.
 
     logits: [B, V]. The rest becomes the dtype's least number. At least one token stays; of equally
-    likely tokens on the edge those with lower ids do; p >= 1 keeps all. p may be fed, and be one
-    for each row, [B, 1]. Holtzman et al. 2019, section 3.1. (The 2019 code lost the token that
-    crosses p.)
+    likely tokens on the edge those with lower ids do; p >= 1 keeps all. p may be fed. Holtzman et
+    al. 2019, section 3.1. (The 2019 code lost the token that crosses p.)
     """
     n_vocab = model.shape_list(logits)[-1]
 
@@ -119,8 +118,7 @@ def top_p_logits(logits, p):
             return ordered, tf.cumsum(tf.exp(ordered - normaliser), axis=-1)
 
         some = first(tf.minimum(SORTED_AT_FIRST, n_vocab))
-        enough = some[1][:, -1:] >= p
-        enough = tf.reduce_all(tf.logical_or(enough, p >= 1) if of_rows else enough)
+        enough = tf.reduce_all(some[1][:, -1] >= p)
         # To sort the whole vocabulary takes five times as long; one row that needs it is enough.
         ordered, mass = tf.cond(enough, lambda: some, lambda: first(n_vocab))
         size = 1 + tf.reduce_sum(tf.cast(mass[:, :-1] < p, tf.int32), axis=-1, keepdims=True)
@@ -129,12 +127,10 @@ def top_p_logits(logits, p):
         on_edge = tf.equal(logits, edge)
         room = size - tf.reduce_sum(tf.cast(above, tf.int32), axis=-1, keepdims=True)
         first_on_edge = tf.cumsum(tf.cast(on_edge, tf.int32), axis=-1) <= room
-        nucleus = tf.logical_or(above, tf.logical_and(on_edge, first_on_edge))
-        return keep(logits, tf.logical_or(nucleus, p >= 1) if of_rows else nucleus)
+        return keep(logits, tf.logical_or(above, tf.logical_and(on_edge, first_on_edge)))
 
     p = tf.cast(p, logits.dtype)
-    of_rows = p.shape.ndims != 0
-    return tf.cond(tf.reduce_all(p >= 1) if of_rows else p >= 1, lambda: logits, truncate)
+    return tf.cond(p >= 1, lambda: logits, truncate)
 
 
 def min_p_logits(logits, p):
@@ -200,20 +196,10 @@ def gumbel_noise(seed, first_sample, step, batch, n):
     return -tf.log(-tf.log(uniform + 2.0**-24))
 
 
-def noise_of_rows(seeds, samples, steps, batch, n):
-    """As `gumbel_noise`, for rows [B] each with a seed, a sample and a step of its own."""
-
-    def of_row(numbers):
-        return gumbel_noise(*numbers, 1, n)[0]
-
-    return tf.map_fn(of_row, (seeds, samples, steps), fn_output_signature=tf.float32)
-
-
-def next_token(logits, parameters, step, seen=None, noise_of=gumbel_noise):
+def next_token(logits, parameters, step, seen=None):
     """Sample a token a row from logits [B, V]: int32 [B].
 
     seen: bool [B, V], for the repetition penalty, as `seen_tokens` has it.
-    noise_of: `gumbel_noise`, or `noise_of_rows` where step, seed and first_sample are each row's.
 
     The largest of log-probabilities plus Gumbel noise is a sample of them (Gumbel 1954). Unlike the
     inversion of a cumulative sum it does not flip when logits differ in their last bit, as they do
@@ -239,7 +225,8 @@ def next_token(logits, parameters, step, seen=None, noise_of=gumbel_noise):
         n_blocks = -(-n_vocab // BLOCK)
         blocks = tf.pad(p, [[0, 0], [0, n_blocks * BLOCK - n_vocab]])
         blocks = tf.reshape(blocks, [batch, n_blocks, BLOCK])
-        noise = noise_of(parameters.seed, parameters.first_sample, step, batch, n_blocks + BLOCK)
+        own = parameters.seed, parameters.first_sample, step
+        noise = gumbel_noise(*own, batch, n_blocks + BLOCK)
         block = most_likely(tf.log(tf.reduce_sum(blocks, axis=-1)) + noise[:, :n_blocks])
         tokens = tf.gather(blocks, block, batch_dims=1)
         return block * BLOCK + most_likely(tf.log(tokens) + noise[:, n_blocks:])

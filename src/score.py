@@ -3,23 +3,29 @@
 
 import contextlib
 import itertools
+import os
 import shutil
 import sys
 
 from tqdm import tqdm
 
+from cluster.flags import Spread, takes_workers
+from cluster.made import Prepared
 from fast import check_dtype, takes_dtype
 from hparams import read_hparams
 from loading.model_files import find_model, load_encoder_with_end
 from scoring.documents import read
 from scoring.outputs import check_outputs, open_sinks, print_all, report
+from scoring.parts import ARRAYS, model_settings, output_of, scored_in_parts
 from scoring.start import start_scorer
+from scoring.windows import Cutter
 from support import command_line, stopping
 from support.checks import check_whole
 from support.documents import Separator, find_files
 from support.files import expand
 
 
+@takes_workers
 @takes_dtype
 def score(
     *sources: str,
@@ -32,6 +38,10 @@ def score(
     dtype: str = 'float32',
     tokens_at_once: int = 1024,
     separator: str = None,
+    workers: int = None,
+    scheduler: str = None,
+    parts: str = None,
+    part_size: int = None,
 ):
     """Print how probable a model finds the texts of SOURCES.
 
@@ -58,47 +68,59 @@ def score(
         <dtype>
         tokens_at_once: tokens read together; changes speed and memory, never the results
         separator: what stands between the documents of a text, such as '<|endoftext|>'
+        <workers>
     """
     if not sources:
         raise ValueError('name at least one source: a file, a folder, a pattern, or - for stdin')
     check_whole('tokens_at_once', tokens_at_once, least=1)
     check_dtype(dtype)
+    spread = Spread(workers, scheduler, parts, part_size)
+    spread.check()
     files = find_files(sources)
     separator = None if separator is None else Separator(separator)
     outputs = [path for path in (tokens, html) if path is not None]
     check_outputs(outputs, files)
     models_dir = expand(models_dir)
-    n_ctx = read_hparams(f'{find_model(model_name, models_dir)}/hparams.json').n_ctx
-    context = n_ctx if context is None else context
-    check_whole('context', context, least=1, below=n_ctx + 1)
+    hparams = read_hparams(f'{find_model(model_name, models_dir)}/hparams.json')
+    context = hparams.n_ctx if context is None else context
+    check_whole('context', context, least=1, below=hparams.n_ctx + 1)
     stride = max(context // 2, 1) if stride is None else stride
     check_whole('stride', stride, least=1, below=context + 1)
     encoder = load_encoder_with_end(model_name, models_dir)
 
-    with contextlib.ExitStack() as stack:
-        bar = stack.enter_context(tqdm(total=0, unit=' tokens', unit_scale=True, disable=None))
+    lost = None
+    with contextlib.suppress(Prepared), contextlib.ExitStack() as stack:
+        quiet = spread.asked or None  # then parts have a bar
+        bar = stack.enter_context(tqdm(total=0, unit=' tokens', unit_scale=True, disable=quiet))
         documents = read(files, encoder, bar, separator)
         first = next(documents)  # refuse what cannot be read before TensorFlow is loaded
-        sinks = [stack.enter_context(sink) for sink in open_sinks(tokens, html, model_name)]
-        scorer = stack.enter_context(
-            start_scorer(
-                model_name,
-                models_dir,
-                encoder=encoder,
-                dtype=dtype,
-                tokens_at_once=tokens_at_once,
+        documents = itertools.chain([first], documents)
+        if spread.asked:
+            cutter = Cutter(encoder, hparams)
+            settings = model_settings(model_name, models_dir, dtype)
+            scored = scored_in_parts(
+                documents,
+                lambda document: cutter.document_windows(document.tokens, context, stride),
+                settings | {'arrays': ARRAYS if outputs else ARRAYS[:1]},
+                {'models_dir': os.path.abspath(models_dir), 'tokens_at_once': tokens_at_once},
+                spread,
+                output_of(outputs),
             )
-        )
-        to_score, to_show = itertools.tee(itertools.chain([first], documents))
-        scores = scorer.score_documents(
-            (document.tokens for document in to_score),
-            context,
-            stride,
-            details=bool(sinks),
-            ranks=bool(sinks),
-            progress=bar.update,
-        )
-        scored = zip(to_show, scores, strict=True)
+            scored = stack.enter_context(scored)
+        sinks = [stack.enter_context(sink) for sink in open_sinks(tokens, html, model_name)]
+        if not spread.asked:
+            model = dict(encoder=encoder, dtype=dtype, tokens_at_once=tokens_at_once)
+            scorer = stack.enter_context(start_scorer(model_name, models_dir, **model))
+            to_score, to_show = itertools.tee(documents)
+            scores = scorer.score_documents(
+                (document.tokens for document in to_score),
+                context,
+                stride,
+                details=bool(sinks),
+                ranks=bool(sinks),
+                progress=bar.update,
+            )
+            scored = zip(to_show, scores, strict=True)
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         lost = print_all(report(scored, sinks, encoder, files, width), go_on=bool(sinks))
     if lost:

@@ -4,7 +4,8 @@
 import contextlib
 
 from detection.detector import open_detector
-from detection.server import Oracle, Server
+from detection.oracle import Oracle
+from detection.server import Server
 from detection.start import scoring_model
 from fast import check_dtype, takes_dtype
 from loading.model_files import load_encoder_with_end

@@ -11,7 +11,7 @@ from training.corpus import HELD_OUT
 from training.loop import Routine, TrainingLoop
 from training.origin import check_setup, check_step, comparable, find_origin, held, write_setup
 from training.plan import TrainingPlan
-from training.start import meeting, start_run, start_trainer
+from training.start import addresses_of, meeting, start_run, start_trainer
 from training.text import Text
 from training.windows import Windows
 
@@ -55,8 +55,9 @@ def train(
     sample_length=100,
     save_every=100,
     keep=3,
-    workers: str = None,
+    processes: str = None,
     task=0,
+    workers: str = None,
 ):
     """Train models/NAME on text: fine-tune a model (--start), or make one from scratch.
 
@@ -105,21 +106,22 @@ def train(
         sample_length: tokens in a sample
         save_every: steps between checkpoints
         keep: how many checkpoints stay
-        workers: host:port of all processes that train together, separated by commas; they must
+        processes: host:port of all processes that train together, separated by commas; they must
             see the same folders, and the network must be one that you trust: who can connect to
             these ports can read and write files
         task: which of them this process is, from 0
+        workers: the old name of --processes; other scripts take a number by this name
     """
     flags = dict(locals())
     routine = Routine(
         validate_every, save_every, sample_every, sample_length, validate_tokens, keep
     )
     text = Text(data, validation, validation_data, seed, separator)
-    workers = workers.split(',') if workers else None
-    n_workers = len(workers or [''])
-    check_whole('task', task, least=0, below=n_workers)
-    if n_workers > 1 and text.encoded is None:
-        raise ValueError('several workers read tokens: encode the text with src/encode_corpus.py')
+    addresses = addresses_of(processes, workers)
+    n_processes = len(addresses or [''])
+    check_whole('task', task, least=0, below=n_processes)
+    if n_processes > 1 and text.encoded is None:
+        raise ValueError('several processes read tokens: encode the text with src/encode_corpus.py')
 
     sizes = {name: flags[name] for name in SIZES if flags[name] is not None}
     origin = find_origin(name, expand(models_dir), start, vocabulary, sizes)
@@ -128,7 +130,7 @@ def train(
     choices = {name: flags[name] for name in TrainingPlan.names()}
     plan = TrainingPlan.usual(origin.hparams.n_ctx, from_scratch=start is None, **choices)
     settings = plan.values() | text.settings()
-    settings |= {'start': start, 'vocabulary': vocabulary, 'processes': n_workers}
+    settings |= {'start': start, 'vocabulary': vocabulary, 'processes': n_processes}
     check_setup(origin, settings)
     if origin.step >= steps:
         print(f'{origin.folder}: {origin.step} steps are done already', file=sys.stderr)
@@ -154,7 +156,7 @@ def train(
         if writes:
             write_setup(origin, settings)
         shared = comparable(settings), origin.hparams, origin.step
-        group = stack.enter_context(meeting(workers, task, shared))
+        group = stack.enter_context(meeting(addresses, task, shared))
         samples = writes and sample_every is not None
         trainer = stack.enter_context(start_trainer(origin, plan, group, samples))
         run = stack.enter_context(start_run(origin, keep)) if writes else None

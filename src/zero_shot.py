@@ -33,12 +33,16 @@ were made:
      the tokens in nats, "lost": tokens cut off the prompt, "seed", "seconds": since the one before}
 """
 
+import contextlib
 import os
 import shutil
 import sys
 
+from cluster.flags import Spread, takes_workers
+from cluster.made import Prepared
 from evaluation.generating_run import check_exports, export_texts
 from evaluation.open_choices import choices_of
+from evaluation.parts import run_all_in_parts
 from evaluation.results import ResultsFile
 from evaluation.runs import (
     kept_of,
@@ -53,7 +57,7 @@ from evaluation.runs import (
 )
 from evaluation.table import fitted, short_table, table
 from evaluation.tasks import check_packages, find_tasks
-from fast import check_dtype, takes_dtype
+from fast import check_dtype, shards_of_file, takes_dtype
 from generation.start import start_engine
 from hparams import read_hparams
 from loading.model_files import find_model, fingerprint, load_encoder_with_end
@@ -64,6 +68,7 @@ from support.files import expand, shown
 from support.provenance import source_digest, source_version
 
 
+@takes_workers
 @takes_dtype
 def evaluate(
     model_name: str = '124M',
@@ -81,6 +86,10 @@ def evaluate(
     export: str = None,
     restart: bool = False,
     keep_texts: bool = False,
+    workers: int = None,
+    scheduler: str = None,
+    parts: str = None,
+    part_size: int = None,
 ):
     """Evaluate a model on the zero-shot tasks of the paper.
 
@@ -108,12 +117,15 @@ def evaluate(
         restart: forget earlier results of this model in results_dir
         keep_texts: but not the texts it has generated: compute figures anew from them, even if
             another version of this code generated them
+        <workers>
     """
     chosen = find_tasks(tasks)
     check_dtype(dtype)
     if limit is not None:
         check_whole('limit', limit, least=1)
     check_batch_size(batch_size)
+    spread = Spread(workers, scheduler, parts, part_size)
+    spread.check()
     choices = choices_of(chosen, choices)
     check_packages(chosen)
     if export is not None:
@@ -139,17 +151,24 @@ def evaluate(
         'sources': source_digest(),
     }
     path = results_path(results_dir, model_name, limit)
-    with ResultsFile(path, origin, source_version(), restart, keep_texts) as results:
+    opened = ResultsFile(path, origin, source_version(), restart, keep_texts)
+    with contextlib.suppress(Prepared), opened as results:
         runs = runs_of(chosen, examples, context, strides, limit, pairs, choices)
         todo = [run for run in runs if not results.has(run.name, run.data, run.choices)]
-        if todo:
+        if todo and spread.asked:
+            folders = {'models_dir': models_dir, 'data_dir': expand(data_dir)}
+            resources = {name: os.path.abspath(folder) for name, folder in folders.items()}
+            resources['batch_size'] = batch_size
+            run_all_in_parts(runs, encoder, hparams, results, origin, resources, spread)
+        elif todo:
             loaded = dict(encoder=encoder, dtype=dtype)
+            shards, _ = shards_of_file(None, dtype)
             with stopping.keeping(kept_of(todo, results)):
                 run_all(
                     todo,
                     encoder,
                     lambda: start_scorer(model_name, models_dir, **loaded),
-                    lambda: start_engine(model_name, models_dir, **loaded),
+                    lambda: start_engine(model_name, models_dir, n_shards=shards, **loaded),
                     results,
                     batch_size,
                 )

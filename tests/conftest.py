@@ -4,6 +4,7 @@ import importlib.util
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -17,6 +18,14 @@ from support import command_line
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 # Containers set this; the scripts that tests start are to buffer their output, as elsewhere.
 os.environ.pop('PYTHONUNBUFFERED', None)
+
+
+@pytest.fixture(autouse=True, scope='session')
+def interrupts():
+    """Ctrl-C works as in a terminal; where the tests run in the background it would be ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(params=['micro', 'tiny'])

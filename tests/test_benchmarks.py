@@ -9,10 +9,16 @@ from helpers.paths import ROOT
 
 sys.path.append(str(ROOT / 'benchmarks'))  # last: scripts of src have such names, too
 
+import decode  # noqa: E402
 import decode_peers  # noqa: E402
 import side_by_side  # noqa: E402
 
 SIZES = {'n_vocab': 300, 'n_ctx': 32, 'n_embd': 64, 'n_head': 2, 'n_layer': 4}
+
+
+def test_our_engine_is_the_scripts_and_continues_prompts():
+    generate = decode.ours(str(ROOT / 'models'), 'demo', 'float32', None)
+    assert generate([[5, 6], [7, 8]], 3) == (2, 3)
 
 
 def test_matrices_of_one_shape_differ():
@@ -56,6 +62,21 @@ def test_a_line_tells_medians_without_the_first_round(capsys):
 )
 def test_what_cannot_be_loaded_is_one_line(run_script, flags, message):
     result = run_script('benchmarks/load.py', *flags)
+    assert result.returncode == 2
+    assert message in result.stderr and result.stderr.count('\n') == 1
+    assert not result.stdout
+
+
+@pytest.mark.parametrize(
+    'flags, message',
+    [
+        (['--cores', '1,none'], "each number must be a whole number of at least 1, not 'none'"),
+        (['--cores', '100000'], 'cores here, not 100000'),
+        (['--dtypes', 'int4'], 'dtype must be one of'),
+    ],
+)
+def test_cores_that_cannot_be_measured_are_one_line(run_script, flags, message):
+    result = run_script('benchmarks/cores.py', *flags)
     assert result.returncode == 2
     assert message in result.stderr and result.stderr.count('\n') == 1
     assert not result.stdout

@@ -6,8 +6,9 @@ import sys
 import pytest
 
 import detect as script
-from detection import features, findings, start
+from detection import features, findings, parts, start
 from fast import DTYPES
+from helpers.made_parts import InProcess
 from helpers.stub_detector import StubDetector
 from helpers.texts import write_lines
 from scoring.scorer import Scorer
@@ -100,7 +101,7 @@ def test_all_is_told_in_one_forward_pass(run, file, detector, scorer, monkeypatc
     read, run_session = [], Scorer._run
 
     def counting(self, fetches, feed):
-        read.extend(tokens.size for key, tokens in feed.items() if key is scorer.tokens)
+        read.extend(tokens.size for key, tokens in feed.items() if key is scorer.operations.tokens)
         return run_session(self, fetches, feed)
 
     monkeypatch.setattr(Scorer, '_run', counting)
@@ -123,7 +124,7 @@ def test_the_page_holds_the_text_its_ranks_and_the_numbers(run, file, tmp_path, 
     for label, value in findings.rows_of(findings.record_of(TEXT, n, scores, None)):
         assert f'{label} {value}' in out
         assert f'<dt>{html.escape(label)}</dt><dd>{value}</dd>' in page
-    assert 'const LEVELS = [1, 11, 101, 1001]' in page and findings.CAUTION in page
+    assert '"levels": [1, 11, 101, 1001]' in page and findings.CAUTION in page
     assert page.endswith('</html>\n') and '<title>Token ranks of demo</title>' in page
 
 
@@ -184,3 +185,50 @@ def test_bad_input_is_one_line_before_tensorflow_is_loaded(
     status, out, err = call(script.detect, *flags, '--models_dir', models_dir)
     assert (status, out) == (2, '')
     assert message in err and err.count('\n') == 1
+
+
+@pytest.fixture
+def by_workers(run, scorer, monkeypatch, tmp_path):
+    """InProcess, whose workers have the scorer that is there; the working folder is tmp_path."""
+    monkeypatch.setattr(parts, 'scorer_of', lambda job: scorer)
+    monkeypatch.chdir(tmp_path)
+    return InProcess(monkeypatch)
+
+
+@pytest.mark.parametrize('kind', [None, 'scores', 'words'])
+def test_workers_change_nothing(run, by_workers, detector, file, tmp_path, monkeypatch, kind):
+    detector.kind = kind
+    monkeypatch.setattr(parts, 'detector_digest', lambda folder: folder and 'digest')
+    monkeypatch.setattr(parts, 'open_detector', lambda *_: detector)
+    monkeypatch.setattr(script, 'detector_digest', lambda folder: folder and 'digest')
+    lines = write_lines(tmp_path / 'more.jsonl', ['One.', '', TEXT, 'And another one.'])
+    with_detector = ['--detector=a_detector'] * bool(kind)
+    outputs = [[f'--output={n}.jsonl', f'--html={n}.html'] for n in 'abc']
+    expected = run(file, lines, *outputs[0], *with_detector)
+    flags = [file, lines, *outputs[1], *with_detector, '--workers=2', '--part_size=1']
+    by_workers.stops_after = 1
+    status, out, err = run(*flags)
+    assert (status, out) == (130, '') and 'b.jsonl.parts keeps what is made' in err
+    by_workers.stops_after = None
+    assert run(*flags) == expected
+    assert run(file, lines, outputs[2][0], *with_detector, '--workers=2') == expected  # no page
+    files = [[(tmp_path / f'{n}.{e}').read_bytes() for e in ('jsonl', 'html')] for n in 'ab']
+    assert files[0] == files[1]
+    assert files[0][0] == (tmp_path / 'c.jsonl').read_bytes()
+    assert by_workers.missing == [4, 3, 4] and not list(tmp_path.glob('*.parts'))
+
+
+@pytest.mark.slow
+def test_two_workers(run_script, file, tmp_path):
+    """Real ones, on a core each."""
+    lines = write_lines(tmp_path / 'more.jsonl', ['One.', TEXT, 'And another one.'] * 9)
+    printed = []
+    for name, flags in {'a': [], 'b': ['--workers=2', '--part_size=4']}.items():
+        outputs = [f'--output={tmp_path}/{name}.jsonl', f'--html={tmp_path}/{name}.html']
+        done = run_script('src/detect.py', file, lines, '--model_name=demo', *outputs, *flags)
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout)
+    assert printed[0] == printed[1]
+    for ending in ('jsonl', 'html'):
+        a, b = ((tmp_path / f'{name}.{ending}').read_bytes() for name in 'ab')
+        assert a == b

@@ -94,6 +94,19 @@ def test_samples(disk, byte_models):
     check_full_disk(disk, run, [100 * KB], begin)
 
 
+def test_samples_of_several_processes(disk, byte_models):
+    """Of which each may be the one that has no room, or the one that joins their parts."""
+    pytest.importorskip('distributed')
+
+    def run(folder):
+        flags = ('--model_name', 'bytes', '--models_dir', byte_models, '--seed', 3)
+        more = ('--nsamples', 300, '--batch_size', 50, '--output', folder / 'samples.jsonl')
+        workers = ('--workers', 2, '--part_size', 50)
+        return disk.run(SRC / 'generate_unconditional_samples.py', *flags, *more, *workers)
+
+    check_full_disk(disk, run, [4 * KB, 40 * KB], lambda folder: folder.mkdir())
+
+
 def test_scores(disk, byte_models, text):
     def run(folder):
         flags = ('--model_name', 'bytes', '--models_dir', byte_models, text)

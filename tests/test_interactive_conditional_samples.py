@@ -87,6 +87,7 @@ class Parrot:
     def __init__(self, model_name, models_dir, encoder, dtype, n_shards):
         self.encoder = encoder
         self.requests = Parrot.requests = []
+        Parrot.n_shards = n_shards
 
     def __enter__(self):
         return self
@@ -118,6 +119,12 @@ def parrot(monkeypatch):
     monkeypatch.setitem(sys.modules, 'generation.engine', types.SimpleNamespace(Engine=Parrot))
     monkeypatch.setattr(Parrot, 'interrupted_at', None)
     return Parrot
+
+
+@pytest.mark.parametrize('given, expected', [([], None), (['--shards', '3'], 3), (['--xla'], 1)])
+def test_the_engine_has_the_shards_that_are_asked_for(call, parrot, flags, given, expected):
+    assert call(interact_model, *flags, '--prompt', 'Hello', *given)[0] == 0
+    assert parrot.n_shards == expected
 
 
 # What is printed

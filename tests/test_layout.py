@@ -19,14 +19,14 @@ MAY_IMPORT = {
     'downloads': {'downloads', 'support'},
     'fast': {'fast', 'core', 'support'},
     'loading': LOADED,
-    'generation': LOADED | {'generation'},
-    'scoring': LOADED | {'scoring'},
+    'generation': LOADED | {'generation', 'cluster'},
+    'scoring': LOADED | {'scoring', 'cluster'},
     'cluster': {'cluster', 'core', 'support'},
     'training': LOADED | {'training', 'generation', 'cluster'},
-    'evaluation': LOADED | {'evaluation', 'generation', 'scoring'},
-    'ngrams': {'ngrams', 'core', 'support', 'evaluation'},
+    'evaluation': LOADED | {'evaluation', 'generation', 'scoring', 'cluster'},
+    'ngrams': {'ngrams', 'core', 'support', 'loading', 'evaluation', 'cluster'},
     'conversion': LOADED | {'conversion'},
-    'detection': LOADED | {'detection', 'generation', 'scoring'},
+    'detection': LOADED | {'detection', 'generation', 'scoring', 'cluster'},
 }
 # The tokenizer's notion of a word and name of the end, by which support/documents.py cuts texts.
 OF_TOKENIZER = ('BOUNDARY', 'END_OF_TEXT', 'check_surrogates', 'chunks')

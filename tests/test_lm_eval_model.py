@@ -15,17 +15,13 @@ import numpy as np
 import pytest
 
 from helpers import hf_gpt2, numpy_gpt2
+from helpers.harness_tasks import DATA, LONG, OFFLINE, evaluate, written_tasks
 from helpers.paths import ROOT
 from helpers.scripted_rows import ScriptedEngine
 from support.settings import Settings
 
 SCRIPT = ROOT / 'src' / 'lm_eval_model.py'
 DEMO = ROOT / 'models' / 'demo'
-OFFLINE = {'HF_HUB_OFFLINE': '1', 'HF_DATASETS_OFFLINE': '1'}
-STORY = (
-    'The Congress and the people of the United States have spent the year on peace and on work. '
-)
-LONG = STORY * 35  # some 700 tokens: the context has 256
 PAIRS = [
     ('The people of the United', ' States'),
     ('The people of the United', ' Kingdom of nobody'),
@@ -36,47 +32,6 @@ PAIRS = [
     (LONG, ' of the United States'),
     ('', '<|endoftext|>To the Senate'),
 ]
-
-MULTIPLE_CHOICE = """
-task: local_choice
-output_type: multiple_choice
-doc_to_text: "{{prompt}}"
-doc_to_choice: "{{endings}}"
-doc_to_target: answer
-metric_list:
-  - {metric: acc, aggregation: mean, higher_is_better: true}
-"""
-ROLLING = """
-task: local_rolling
-output_type: loglikelihood_rolling
-doc_to_text: ""
-doc_to_target: "{{text}}"
-metric_list:
-  - {metric: word_perplexity, aggregation: weighted_perplexity, higher_is_better: false}
-  - {metric: bits_per_byte, aggregation: bits_per_byte, higher_is_better: false}
-"""
-GENERATION = """
-task: local_generation
-output_type: generate_until
-doc_to_text: "{{prompt}}"
-doc_to_target: "{{target}}"
-generation_kwargs: {until: [".", "\\n"], max_gen_toks: 24, do_sample: false}
-metric_list:
-  - {metric: exact_match, aggregation: mean, higher_is_better: true}
-"""
-DATA = {
-    'local_choice': [
-        {'prompt': 'The people of the United', 'endings': [' soup', ' States'], 'answer': 1},
-        {'prompt': 'The Congress and the', 'endings': [' President', ' tomato'], 'answer': 0},
-        {'prompt': 'In the month of', 'endings': [' table', ' zebra', ' January'], 'answer': 0},
-    ],
-    'local_rolling': [{'text': LONG}, {'text': 'My fellow citizens'}, {'text': 'a'}],
-    'local_generation': [
-        {'prompt': 'The people of the', 'target': 'nothing'},
-        {'prompt': LONG, 'target': 'nothing'},
-        {'prompt': 'Peace', 'target': 'nothing'},
-    ],
-}
 
 
 @pytest.fixture(scope='module')
@@ -99,26 +54,7 @@ def demo(module):
 
 @pytest.fixture(scope='module')
 def tasks(tmp_path_factory):
-    """A folder with the tasks and their data."""
-    folder = tmp_path_factory.mktemp('tasks')
-    for recipe in (MULTIPLE_CHOICE, ROLLING, GENERATION):
-        name = recipe.split()[1]
-        data = folder / f'{name}.jsonl'
-        data.write_text(''.join(json.dumps(record) + '\n' for record in DATA[name]), 'utf-8')
-        source = {'data_files': {'test': str(data)}, 'cache_dir': str(folder / 'cache')}
-        head = f'dataset_path: json\ntest_split: test\ndataset_kwargs: {json.dumps(source)}\n'
-        (folder / f'{name}.yaml').write_text(head + recipe, 'utf-8')
-    return folder
-
-
-def evaluate(model, tasks, names=tuple(DATA), **options):
-    from lm_eval import simple_evaluate
-    from lm_eval.tasks import TaskManager
-
-    manager = TaskManager(include_path=str(tasks), include_defaults=False)
-    return simple_evaluate(
-        model, tasks=list(names), task_manager=manager, bootstrap_iters=0, **options
-    )
+    return written_tasks(tmp_path_factory.mktemp('tasks'))
 
 
 def requests_of(*arguments):
@@ -427,7 +363,7 @@ def test_a_text_ends_before_the_end_token_whatever_the_task_says(demo, monkeypat
     engine = ScriptedEngine(demo.encoder, {tuple(demo.tok_encode('The')): said})
     monkeypatch.setattr(demo, '_engine', lambda: engine)
     assert greedy(demo, 'The', until=until) == 'ab'
-    assert engine.rows.n_steps == 3
+    assert engine.made[-1].n_steps == 3
 
 
 def test_the_end_token_spelled_out_ends_a_text_too(demo, monkeypatch):

@@ -1,6 +1,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 
 import pytest
 
+from cluster.parts import make_share
 from detection.samplers import samplers_named
 from helpers.kills import end_again_and_again
 from helpers.paths import ROOT
@@ -182,3 +184,74 @@ def test_other_settings_do_not_go_on_with_a_file(call, fast_start, flags, tmp_pa
         status, _, errors = call(make_output_dataset, tmp_path, *common, *change)
         assert status == 2 and message in errors
         assert files_of(tmp_path) == before
+
+
+# With others
+
+
+def shared(call, flags, folder, *more):
+    flags = (*flags, *SIZES, '--samplers', 't1,nucleus', '--length', 20, *more)
+    return call(make_output_dataset, folder, *flags)
+
+
+@pytest.mark.parametrize(
+    'size, rows, dtype', [(1, 1, 'float32'), (3, 2, 'float32'), (64, 16, 'float32'), (3, 2, 'int8')]
+)
+def test_parts_that_others_make_are_the_files_of_one_process(
+    call, fast_start, flags, tmp_path, size, rows, dtype
+):
+    flags = (*flags, '--dtype', dtype)  # in int8 the text depends on the number of shards
+    alone, together = tmp_path / 'alone', tmp_path / 'together'
+    more = ('--workers', 0, '--part_size', size, '--batch_size', rows, '--tokens')
+    assert shared(call, flags, alone, '--tokens')[0] == 0
+    status, _, errors = shared(call, flags, together, *more)
+    assert status == 0 and errors.count('parts are to be made') == 2
+    folders = together / 'bytes.parts', together / 'bytes-nucleus.parts'
+    for folder in folders:
+        for share in (2, 0, 1):
+            make_share(folder, share, 3)
+    assert shared(call, flags, together, *more) == (0, '', '')
+    assert files_of(together) == files_of(alone)
+    assert set(fast_start) == {1 if dtype == 'int8' else None}
+
+
+@pytest.mark.parametrize('damage', [lambda lines: lines[:1], lambda lines: [*lines[:3], b'{"id']])
+def test_a_damaged_part_of_others_is_one_line(call, fast_start, flags, tmp_path, damage):
+    more = ('--workers', 0, '--part_size', 4)
+    shared(call, flags, tmp_path, *more)
+    make_share(tmp_path / 'bytes.parts', 0, 1)
+    part = tmp_path / 'bytes.parts' / '000000004-4.part'
+    part.write_bytes(b''.join(damage(part.read_bytes().splitlines(keepends=True))))
+    status, _, errors = shared(call, flags, tmp_path, *more)
+    assert (status, errors) == (
+        2,
+        f'error: {part} is damaged: remove it, and run the same command again\n',
+    )
+
+
+def test_a_worker_with_other_weights_is_refused(call, fast_start, flags, tmp_path, monkeypatch):
+    shared(call, flags, tmp_path, '--workers', 0)
+    monkeypatch.setattr('loading.model_files.fingerprint', lambda folder: 16 * 'f')
+    with pytest.raises(ValueError, match='the weights in .* are f+, not'):
+        make_share(tmp_path / 'bytes.parts', 0, 1)
+
+
+def test_files_of_one_process_are_continued_and_continue(call, fast_start, flags, tmp_path):
+    alone, together = tmp_path / 'alone', tmp_path / 'together'
+    shared(call, flags, alone)
+    together.mkdir()
+    whole = files_of(alone)
+    lines = whole['bytes.train.jsonl'].splitlines(keepends=True)
+    (together / 'bytes.train.jsonl').write_bytes(b''.join(lines[:4]) + b'{"id": 4, "en')
+    shared(call, flags, together, '--workers', 0, '--part_size', 3)
+    assert make_share(together / 'bytes.parts', 0, 2) == 1  # 6 to 8; 0 to 2 are there
+    assert make_share(together / 'bytes.parts', 1, 4) == 1  # 3 to 5
+    shared(call, flags, together, '--workers', 0)
+    assert (together / 'bytes.train.jsonl').read_bytes() == whole['bytes.train.jsonl']
+    assert (together / 'bytes.valid.jsonl').read_bytes() == whole['bytes.valid.jsonl']
+    half = whole['bytes.test.jsonl'].splitlines(keepends=True)[:1]
+    assert (together / 'bytes.test.jsonl').read_bytes() == b''.join(half)
+    assert shared(call, flags, together)[0] == 0  # by itself
+    shutil.rmtree(together / 'bytes.parts')
+    shutil.rmtree(together / 'bytes-nucleus.parts')
+    assert files_of(together) == whole

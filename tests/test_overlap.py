@@ -233,3 +233,20 @@ def test_the_papers_figure_of_ptb(call, gpt2_vocabulary, tmp_path):
         assert output.splitlines()[1:] == [
             f'   2.67 %         2,375         89,001          1  {files[1]}'
         ]
+
+
+@pytest.mark.slow
+def test_two_workers(run_script, folder):
+    """Real ones."""
+    printed = []
+    for name, more in {'a': [], 'b': ['--workers=2']}.items():
+        flags = ['--filter', folder / f'{name}.filter', '--results', folder / f'{name}.json']
+        texts = [folder / 'train.txt', folder / 'test.jsonl', folder / 'train.txt']
+        done = run_script('src/overlap.py', *texts, *DEMO, *flags, *more)
+        assert done.returncode == 0, done.stderr
+        printed.append((done.stdout, done.stderr))
+    assert printed[0] == printed[1]
+    for ending in ('filter', 'json'):
+        a, b = ((folder / f'{name}.{ending}').read_bytes() for name in 'ab')
+        assert a == b
+    assert not list(folder.glob('*.parts'))

@@ -89,18 +89,6 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p(monkeypatch, p, likeliest):
     np.testing.assert_array_equal(out[out > -1e9], logits[out > -1e9])
 
 
-def test_each_row_may_have_its_own_top_p(monkeypatch):
-    monkeypatch.setattr(sample, 'SORTED_AT_FIRST', 16)
-    logits = np.random.default_rng(1).normal(0, 3, [5, 200]).astype(np.float32)
-    logits[4] *= 20  # whose probabilities add up to 1 long before the last one
-    p = np.array([[0.3], [1.0], [0.99], [0.05], [1.0]], np.float32)
-    with tf.Graph().as_default():
-        out = evaluate(sample.top_p_logits(tf.constant(logits), p)) > -1e9
-    for row, own in enumerate(p[:, 0]):
-        expected = nucleus(logits[row : row + 1], own)[0] if own < 1 else True
-        np.testing.assert_array_equal(out[row], expected)
-
-
 @pytest.mark.parametrize('p, widths', [(0.4, [16]), (0.99, [16, 200])])
 def test_top_p_sorts_the_whole_vocabulary_only_where_it_has_to(monkeypatch, p, widths):
     monkeypatch.setattr(sample, 'SORTED_AT_FIRST', 16)
@@ -273,16 +261,6 @@ def test_noise_depends_on_seed_sample_and_step_alone(n_vocab):
     assert len(np.unique(whole)) == whole.size
     for other in (noise(0, 6, seed=6, n_vocab=n_vocab), noise(0, 6, step=4, n_vocab=n_vocab)):
         assert not np.isin(other, whole).any()
-
-
-def test_noise_of_rows_is_that_of_each_alone():
-    seeds, samples, steps = [5, 5, 2**62, 1], [3, 2**40, 0, 7], [0, 9, 2, 2**30]
-    with tf.Graph().as_default():
-        tensors = (tf.constant(x, tf.int64) for x in (seeds, samples, steps))
-        found = evaluate(sample.noise_of_rows(*tensors, 4, 10))
-    each = zip(seeds, samples, steps, strict=True)
-    expected = [noise(number, 1, seed, step, n_vocab=10)[0] for seed, number, step in each]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
 def test_noise_takes_the_largest_seeds_and_sample_numbers():

@@ -10,7 +10,9 @@ import pytest
 
 import score as script
 from fast import DTYPES
+from helpers.made_parts import InProcess
 from helpers.texts import write_lines
+from scoring import parts
 from scoring.scorer import Scorer
 from support.stopping import OutputLost
 
@@ -284,3 +286,80 @@ def test_a_vocabulary_without_an_end_is_refused(call, models_dir, tmp_path, file
     flags = ['--model_name', 'odd', '--models_dir', tmp_path / 'models']
     status, _, err = call(script.score, file, *flags)
     assert status == 2 and 'has no <|endoftext|> to start texts with' in err
+
+
+@pytest.fixture
+def by_workers(run, scorer, monkeypatch, tmp_path):
+    """InProcess, whose workers have the scorer that is there; the working folder is tmp_path."""
+    monkeypatch.setattr(parts, 'start_scorer', lambda *model, **more: scorer)
+    monkeypatch.chdir(tmp_path)
+    return InProcess(monkeypatch)
+
+
+def contents(folder, name):
+    return [(folder / f'{name}.{ending}').read_bytes() for ending in ('jsonl', 'html')]
+
+
+SHARED = ['--workers=2', '--context=32', '--stride=10']
+
+
+@pytest.mark.parametrize('size', [[], ['--part_size=3']])
+def test_workers_change_nothing(run, by_workers, file, tmp_path, size):
+    lines = write_lines(tmp_path / 'more.jsonl', ['One.', '', TEXT, 'And another one.'])
+    outputs = [[f'--tokens={n}.jsonl', f'--html={n}.html'] for n in 'ab']
+    expected = run(file, lines, *outputs[0], *SHARED[1:])
+    assert expected[0] == 0
+    assert run(file, lines, *outputs[1], *SHARED, *size) == expected
+    assert contents(tmp_path, 'a') == contents(tmp_path, 'b')
+    assert run(file, lines, *SHARED, *size) == expected  # scored without ranks and entropies
+    assert sorted(os.listdir()) == ['a.html', 'a.jsonl', 'b.html', 'b.jsonl', lines.name, file.name]
+    assert by_workers.missing[0] == by_workers.missing[1] > 2
+
+
+def test_workers_go_on_where_they_were_stopped(run, by_workers, file, tmp_path):
+    expected = run(file, '--tokens=a.jsonl', '--html=a.html', *SHARED[1:])
+    (tmp_path / 'b.jsonl').write_text('earlier')
+    flags = [file, '--tokens=b.jsonl', '--html=b.html', *SHARED, '--part_size=1']
+    by_workers.stops_after = 5
+    status, out, err = run(*flags)
+    kept = tmp_path / 'b.jsonl.parts'
+    told = f'{kept} keeps what is made: run the same command again to go on'
+    assert (status, out, err.split('\n')[1]) == (130, '', told)
+    assert (tmp_path / 'b.jsonl').read_text() == 'earlier'
+    by_workers.stops_after = None
+    assert run(*flags) == expected
+    assert contents(tmp_path, 'a') == contents(tmp_path, 'b') and not kept.exists()
+    assert by_workers.missing[1] == by_workers.missing[0] - 5
+
+
+def test_parts_of_another_text_are_refused(run, by_workers, file, tmp_path):
+    by_workers.stops_after = 2
+    flags = ['--parts=p', *SHARED, '--part_size=1']
+    assert run(file, *flags)[0] == 130
+    file.write_text(TEXT.replace('honor', 'honour'))
+    status, out, err = run(file, *flags)
+    assert (status, out) == (2, '') and "was begun with items='" in err
+    file.write_bytes(TEXT.encode())
+    by_workers.stops_after = None
+    assert run(file, *flags)[:2] == run(file, *SHARED[1:])[:2]
+
+
+def test_no_workers_write_the_folder_alone(run, monkeypatch, file, tmp_path, no_tensorflow):
+    """And leave what is there as it is."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'b.jsonl').write_text('earlier')
+    status, out, err = run(file, '--tokens=b.jsonl', '--workers=0', '--part_size=1')
+    assert (status, out) == (0, '') and 'are to be made, by src/make_parts.py' in err
+    assert (tmp_path / 'b.jsonl').read_text() == 'earlier'
+    assert (tmp_path / 'b.jsonl.parts' / 'job.json').exists()
+
+
+def test_two_workers_from_standard_input(run_script, run, file, tmp_path):
+    """Real ones: each on its own core, of its own process."""
+    flags = ['--model_name=demo', *SHARED, '--part_size=8', f'--tokens={tmp_path}/b.jsonl']
+    shared = run_script('src/score.py', '-', *flags, input=TEXT)
+    assert shared.returncode == 0, shared.stderr
+    expected = run(file, f'--tokens={tmp_path}/a.jsonl', *SHARED[1:])[1]
+    assert shared.stdout == expected.replace('\r', '')
+    records = [(tmp_path / f'{name}.jsonl').read_text('utf-8') for name in 'ab']
+    assert records[0].replace(str(file), 'standard input') == records[1]

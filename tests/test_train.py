@@ -570,8 +570,15 @@ def wrong_texts(tmp_path):
         (['--start', 'gone'], "there is no model 'gone' in "),
         (['--vocabulary', 'bytes'], '--vocabulary is for training from scratch: bytes has its own'),
         (['--task', 1], 'task must be a whole number of at least 0 and below 1, not 1'),
-        (['--workers', 'a:1,b:1', '--task', 2], 'task must be a whole number of at least 0 and'),
-        (['--workers', 'a:1,b:1'], 'several workers read tokens: encode the text with src/encode'),
+        (['--processes', 'a:1,b:1', '--task', 2], 'task must be a whole number of at least 0 and'),
+        (['--processes', 'a:1,b:1'], 'several processes read tokens: encode the text with src/'),
+        (['--workers', 2], '--workers 2: training takes the addresses of all its processes, --pro'),
+        (['--processes', '2'], '--processes 2: training takes the addresses of all its processes'),
+        (['--processes', 'a:1,b', '--task', 1], '--processes a:1,b: training takes the addresses'),
+        (
+            ['--processes', 'a:1,b:1', '--workers', 'a:1,b:1'],
+            '--workers is the old name of --processes: give one of them',
+        ),
         (['--step', 5], 'unknown flag --step; did you mean --steps?'),
     ],
 )
@@ -588,6 +595,14 @@ def test_what_is_wrong_is_refused_in_one_line_without_tensorflow(
     assert (status, output) == (2, '') and errors.count('\n') == 1
     assert errors.startswith('error: ' + message.format(folder=f'{wrong_texts}{os.sep}'))
     assert not (models / 'refused' / 'training.json').exists()
+
+
+def test_the_old_name_of_processes_works_and_says_so(call, no_tensorflow, models, text):
+    flags = (text, '--models_dir', models, '--start', 'bytes', '--workers', 'a:1,b:1')
+    status, output, errors = call(train, 'refused', *flags)
+    note, error = errors.splitlines()
+    assert note == 'note: --workers is now --processes; the old name goes with the next release'
+    assert (status, output) == (2, '') and error.startswith('error: several processes read tokens')
 
 
 def test_a_name_that_is_a_model_already_is_refused(call, no_tensorflow, models, text):

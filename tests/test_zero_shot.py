@@ -385,3 +385,21 @@ def test_a_killed_process_loses_at_most_the_last_piece(models, tmp_path, call, m
     )
     assert killed['tasks']['text8']['bits_per_character']['seconds'] > 5000
     assert without_seconds(killed) == without_seconds(whole)
+
+
+@pytest.mark.slow
+def test_two_workers(run_script, models, data, tmp_path):
+    """Real ones, on a core each: scores to the last bit, and the same texts."""
+    flags = ['--tasks=ptb,lambada,cbt_cn,coqa', '--any_size', '--context=64', '--stride=8']
+    flags += ['--model_name=small', f'--models_dir={models}', f'--data_dir={data}']
+    flags += ['--choices=coqa.length=8']
+    contents = []
+    for name, more in {'alone': [], 'shared': ['--workers=2', '--part_size=2']}.items():
+        folder = tmp_path / name
+        done = run_script('src/zero_shot.py', *flags, f'--results_dir={folder}', *more)
+        assert done.returncode == 0, done.stderr
+        results = json.loads((folder / 'small.json').read_text('utf-8'))
+        texts = (folder / 'small.coqa.jsonl').read_text('utf-8').splitlines()[1:]
+        texts = sorted([record['id'], record['tokens']] for record in map(json.loads, texts))
+        contents.append([without_seconds(results), texts, sorted(os.listdir(folder))])
+    assert contents[0] == contents[1]

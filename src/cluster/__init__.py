@@ -1,1 +1,1 @@
-"""Several processes that train together."""
+"""Several processes and machines: those that train together, and those that work independently."""

@@ -2,15 +2,21 @@
 
 A record begins as OpenAI's do, {"id", "ended", "length", "text"}, and goes on with what made it:
 "model", "weights", "dtype", "seed", "temperature", "top_k", "top_p" and the "limit" of tokens; it
-has "tokens", too, if that is asked for.
+has "shards" where the text depends on it (fast.shards_of_file), and "tokens" if that is asked for.
 """
 
 import json
 import os
 
 from detection.records import SPLITS, path_of
-from generation.sample_file import complete_lines, hold, refuse_devices
-from support.files import open_named
+from generation.sample_file import (
+    EARLIER,
+    check_part,
+    complete_lines,
+    hold,
+    refuse_devices,
+)
+from support.files import open_named, sync, sync_folder
 
 BEGINNING = b'{"id": %d, "ended": '  # of the record in a line, as json.dumps writes it
 
@@ -50,10 +56,11 @@ class SplitFile:
                 f'{self.path} holds more than {len(self.ids):,} records: name its size'
             )
         expected = {'id': self.next, **self.made_by(self.next)}
+        theirs = EARLIER | record
         for name, value in expected.items():
-            if record.get(name) != value:
+            if theirs.get(name) != value:
                 raise ValueError(
-                    f'{self.path} has a record with {name} {record.get(name)!r}, not {value!r}: '
+                    f'{self.path} has a record with {name} {theirs.get(name)!r}, not {value!r}: '
                     'repeat its settings and sizes to continue it, or choose another folder'
                 )
         if ('tokens' in record) != self.tokens:
@@ -62,18 +69,32 @@ class SplitFile:
 
     def write(self, text, tokens, ended):
         """Append the next record, and see to it that it outlives this process."""
-        record = {'id': self.next, 'ended': ended, 'length': len(tokens), 'text': text}
-        record |= self.made_by(self.next)
-        if self.tokens:
-            record['tokens'] = tokens
-        # A model's folder may have a name that is not UTF-8: then JSON has an escape for it.
-        line = json.dumps(record, ensure_ascii=False) + '\n'
-        self.file.write(line.encode('utf-8', errors='backslashreplace'))
+        sample = self.next, text, tokens, ended
+        self.file.write(line_of(*sample, self.made_by(self.next), self.tokens))
         self.file.flush()
         self.next += 1
 
+    def append(self, line):
+        """Append the line of the next record, which `sync` has on the disk."""
+        self.file.write(line)
+        self.next += 1
+
+    def sync(self):
+        sync(self.file)
+        sync_folder(os.path.dirname(self.path) or '.')
+
     def close(self):
         self.file.close()
+
+
+def line_of(number, text, tokens, ended, made_by, with_tokens):
+    """The line of a record, bytes.  made_by: dict of what else it says."""
+    record = {'id': number, 'ended': ended, 'length': len(tokens), 'text': text, **made_by}
+    if with_tokens:
+        record['tokens'] = tokens
+    # A model's folder may have a name that is not UTF-8: then JSON has an escape for it.
+    line = json.dumps(record, ensure_ascii=False) + '\n'
+    return line.encode('utf-8', errors='backslashreplace')
 
 
 def check_record(record):
@@ -106,9 +127,27 @@ class Splits:
 
     def write(self, number, *sample):
         """Append a record to the file that its id belongs to, whose next one it must be."""
-        file = next(file for file in self.files if number in file.ids)
+        file = self._file_of(number)
         assert number == file.next
         file.write(*sample)
+
+    def append(self, path, first, count):
+        """Append what the files lack of a part, and have it on the disk.
+
+        path: of a file of `count` records from id `first` on; ValueError for anything else, of
+        which nothing is appended.
+        """
+        check_part(path, first, count, lambda number: BEGINNING % number, check_record)
+        with open(path, 'rb') as part:
+            for number, line in enumerate(part, start=first):
+                file = self._file_of(number)
+                if number == file.next:
+                    file.append(line)
+        for file in self.files:
+            file.sync()
+
+    def _file_of(self, number):
+        return next(file for file in self.files if number in file.ids)
 
     def close(self):
         for file in self.files:

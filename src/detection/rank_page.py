@@ -12,11 +12,11 @@ from scoring import surprisal_page
 from scoring.surprisal_page import KEYS, Look, own_file
 
 LEVELS = (1, *(bucket + 1 for bucket in BUCKETS))
+RANKS = f"""Each token is coloured and underlined by its rank among all tokens that the model
+could have chosen: 1 is the most likely one. {KEYS.format(far=f'a rank above {BUCKETS[-2]}')}"""
 LOOK = Look(
     title='Token ranks',
-    lead=f"""Each token is coloured and underlined by its rank among all tokens that the model
-could have chosen: 1 is the most likely one. {KEYS.format(far=f'a rank above {BUCKETS[-2]}')}</p>
-<p>{html.escape(CAUTION)}""",
+    lead=f'{RANKS}</p>\n<p>{html.escape(CAUTION)}',
     measure='rank',
     levels=LEVELS,
     names=(

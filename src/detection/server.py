@@ -1,6 +1,6 @@
 """A small web server that tells of texts what detect.py tells, and its page. No TensorFlow.
 
-    GET /            the page: server_page.html with its .css and .js, and those of rank_page.py
+    GET /            the page: server_page.html with .css and .js, and findings_page.py
     GET /?TEXT       JSON of findings.record_of, with the four keys of the server of 2019
     POST /detect     the same; the body is text in UTF-8, or JSON {"text": ...} as application/json
     POST /detect?tokens   and the tokens, as the page shows them
@@ -8,8 +8,6 @@
 Errors are {"error": ...} in one line. A model takes one text at a time; others wait their turn.
 """
 
-import errno
-import html
 import http.server
 import json
 import os
@@ -17,80 +15,23 @@ import re
 import select
 import socket
 import socketserver
-import threading
 import urllib.parse
 
-from detection import rank_page
-from detection.findings import CAUTION, SHORT, find, rows_of
-from scoring import surprisal_page
-from scoring.outputs import token_records
-from scoring.surprisal_page import columns_of, own_file
+from detection import findings_page, rank_page
+from detection.oracle import Closing
+from scoring import pasted_text, surprisal_page
+from scoring.surprisal_page import filled, own_file
 from support.files import shown
+from support.web import HEADERS, address, from_another_site, listening_errors
 
 MOST_DROPPED = 2**26  # bytes of a body that is too long
 BLOCK_BYTES = 2**16
 SECONDS = 30  # that a client may take for its next bytes
 LOOPBACK = ('127.0.0.1', 'localhost', '::1')
-HEADERS = {
-    # The page loads nothing from elsewhere, runs nothing of the texts, and stands in no frame.
-    'Content-Security-Policy': (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    'X-Content-Type-Options': 'nosniff',
-    'Referrer-Policy': 'no-referrer',
-    'Cross-Origin-Resource-Policy': 'same-origin',
-    'Cache-Control': 'no-store',
-}
 
 
 class Refused(Exception):
     """A request that is answered by an error: status and message."""
-
-
-class Closing(Exception):
-    """The server ends while a text is being scored."""
-
-
-class Gone(ConnectionError):
-    """Who asked does not wait for the answer any more."""
-
-
-class Oracle:
-    """Tells of texts, one at a time, whichever thread asks.
-
-    scorer: an open Scorer.  detector: an open Detector, or None.
-    """
-
-    def __init__(self, scorer, detector=None):
-        self.scorer, self.detector = scorer, detector
-        self.turn, self.closing = threading.Lock(), False
-
-    def tell(self, text, with_tokens=False, gone=lambda: False):
-        """The record of a text; with tokens it has what the page shows of them, too.
-
-        gone: () -> whether nobody waits for it any more; then it ends, by Gone.
-        """
-        tokens = self.scorer.encoder.encode(text)
-
-        def go_on(_=None):
-            if self.closing:
-                raise Closing
-            if gone():
-                raise Gone
-
-        with self.turn:
-            go_on()
-            ((scores, record),) = find(self.scorer, self.detector, [(text, tokens)], go_on)
-        if with_tokens and scores is not None:
-            columns = columns_of(list(token_records(self.scorer.encoder, tokens, scores)))
-            record |= {'rows': rows_of(record), 'tokens': columns}
-        return record
-
-    def close(self):
-        """Wait until no text is being scored; what waits its turn gets none."""
-        self.closing = True
-        self.turn.acquire()
 
 
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
@@ -106,18 +47,10 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
     def __init__(self, host, port, most_bytes):
         self.most_bytes, self.host = most_bytes, host
-        try:
+        with listening_errors(host, port):
             family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             self.address_family = family
             super().__init__((host, port), Handler)
-        except socket.gaierror as error:
-            raise ValueError(f'there is no address {host} here ({error.strerror})') from error
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise ValueError(
-                    f'another program listens at port {port} of {host}: choose another --port'
-                ) from error
-            raise ValueError(f'cannot listen at port {port} of {host}: {error.strerror}') from error
 
     def server_bind(self):
         socketserver.TCPServer.server_bind(self)  # HTTPServer's asks a name server who we are
@@ -125,8 +58,7 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
     @property
     def address(self):
-        host = f'[{self.host}]' if ':' in self.host else self.host
-        return f'http://{host}:{self.server_port}/'
+        return address(self.host, self.server_port)
 
     def serve(self, oracle, model_name):
         """Answer requests until the main thread is interrupted."""
@@ -242,10 +174,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         name = urllib.parse.urlsplit(f'//{host}').hostname
         if self.server.host in LOOPBACK and name not in LOOPBACK:
             raise Refused(403, f'this server is not {shown(host)}')
-        origin = self.headers.get('Origin')
-        other = origin is not None and urllib.parse.urlsplit(origin).netloc != host
-        embedded = self.headers.get('Sec-Fetch-Mode') != 'navigate'  # a link may lead here
-        if other or (self.headers.get('Sec-Fetch-Site') == 'cross-site' and embedded):
+        if from_another_site(self.headers):
             raise Refused(403, 'other sites may not ask')
 
     def send(self, status, kind, data):
@@ -275,23 +204,19 @@ def json_of(record):
 
 def page_files(model_name, with_detector):
     """The files of the page: {path: (type, bytes)}."""
-    style = own_file(surprisal_page.__file__, 'css') + rank_page.LOOK.css + page_file('css')
-    look = rank_page.LOOK
-    script = surprisal_page.constants(look) + f'\nconst SHORT = {SHORT};\n'
-    script += own_file(surprisal_page.__file__, 'js') + look.js + page_file('js')
+    style = own_file(surprisal_page.__file__, 'css') + pasted_text.CSS + findings_page.CSS
+    script = own_file(surprisal_page.__file__, 'js') + pasted_text.JS + findings_page.JS
     values = {
-        'MODEL': html.escape(shown(model_name)),
-        'CAUTION': html.escape(CAUTION),
-        'LEGEND': surprisal_page.legend(look),
+        'LEAD': findings_page.lead(model_name, with_detector),
+        'PART': findings_page.part('detector'),
+        'RANKS': rank_page.RANKS,
         'CARD': surprisal_page.CARD,
-        'NOTE': '' if with_detector else '<p>There is no detector here: scores only.</p>',
-        'SHORT': str(SHORT),
     }
-    page = re.sub(r'\{\{([A-Z]+)\}\}', lambda match: values[match[1]], page_file('html'))
+    page = filled(page_file('html'), values)
     return {
         '/': ('text/html; charset=utf-8', page.encode()),
-        '/page.css': ('text/css; charset=utf-8', style.encode()),
-        '/page.js': ('text/javascript; charset=utf-8', script.encode()),
+        '/page.css': ('text/css; charset=utf-8', (style + page_file('css')).encode()),
+        '/page.js': ('text/javascript; charset=utf-8', (script + page_file('js')).encode()),
     }
 
 

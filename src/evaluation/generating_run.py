@@ -167,23 +167,38 @@ def generate_all(work, start_engine, results, bar, rows=None):
                 engine = stack.enter_context(start_engine())
             if one.todo:
                 generate_rest(one, engine, bar, rows)
-            found, table = one.run.outcome(one.texts, results.code_version)
-            results.add(one.run.name, found, table, one.run.task.warning)
+            finish_texts(one, results)
+
+
+def finish_texts(work, results):
+    """Write the figures of a run whose texts are all there."""
+    run = work.run
+    found, table = run.outcome(work.texts, results.code_version)
+    results.add(run.name, found, table, run.task.warning)
 
 
 def generate_rest(work, engine, bar, rows=None):
-    """Generate the texts that are not there yet, `rows` at a time.
+    """Generate the texts that are not there yet, `rows` at a time."""
+    choices = work.run.choices
+    work.texts.start()
+    for prompt, text in generate_some(engine, work.todo, choices, bar.update, rows):
+        work.texts.add(text)
+        bar.update(cost_of(prompt, choices) - len(text.tokens))
+
+
+def generate_some(engine, todo, choices, progress=None, rows=None):
+    """Yield pairs of Prompt and Generated, as the texts end, `rows` at a time.
 
     What a text is depends on its prompt and its place among all prompts alone.
+
+    todo: [(place, Prompt)].  progress: called with the number of tokens that are newly generated.
     """
     from generation.continuous import Request  # which needs TensorFlow
 
-    todo, choices = work.todo, work.run.choices
     requests = [Request(prompt.tokens, n) for n, prompt in todo]
     stops, more = choices.get('stops', []), {} if rows is None else {'rows': rows}
-    work.texts.start()
     for number, completion in engine.complete(
-        requests, generation_settings(choices), stops=stops, progress=bar.update, **more
+        requests, generation_settings(choices), stops=stops, progress=progress, **more
     ):
         _, prompt = todo[number]
         text = generated(prompt, completion, engine.encoder, stops)
@@ -191,8 +206,7 @@ def generate_rest(work, engine, bar, rows=None):
             raise ValueError(
                 'the model gives log-probabilities that are no numbers: its weights may be damaged'
             )
-        work.texts.add(text)
-        bar.update(cost_of(prompt, choices) - len(text.tokens))
+        yield prompt, text
 
 
 def check_exports(names):

@@ -134,8 +134,13 @@ def score_all(runs, scorer, results, bar):
         width, most = len(run.task.columns), len(parts[run.name])
         with results.progress(run.name, run.data, width, most) as progress:
             score_rest(run.task, parts[run.name], scorer, progress, bar)
-        found = run.figures(progress.rows, progress.seconds)
-        results.add(run.name, found, warning=run.task.warning)
+        finish(run, progress, results)
+
+
+def finish(run, progress, results):
+    """Write the figures of a run whose rows are all there."""
+    found = run.figures(progress.rows, progress.seconds)
+    results.add(run.name, found, warning=run.task.warning)
 
 
 def score_rest(task, parts, scorer, progress, bar):
@@ -154,13 +159,22 @@ def score_rest(task, parts, scorer, progress, bar):
         def advance(n, share=share):
             bar.update(n * share)
 
-        rows = task.score(scorer, piece, advance)
+        rows = rows_of(task, scorer, piece, advance)
         bar.update(shown - bar.n)  # to the token, in spite of rounding
-        if not np.isfinite(rows).all():
-            raise ValueError(
-                'the model gives log-probabilities that are no numbers: its weights may be damaged'
-            )
-        progress.add(rows.tolist(), time.perf_counter() - start)
+        progress.add(rows, time.perf_counter() - start)
+
+
+def rows_of(task, scorer, piece, progress=None):
+    """The rows of the parts in a piece, list of lists of float; ValueError if they are no numbers.
+
+    They depend on the piece alone, but also on all of it: prompts that parts share are read once.
+    """
+    rows = task.score(scorer, piece, progress)
+    if not np.isfinite(rows).all():
+        raise ValueError(
+            'the model gives log-probabilities that are no numbers: its weights may be damaged'
+        )
+    return rows.tolist()
 
 
 def pieces(parts):

@@ -6,6 +6,7 @@ imported before it is asked for: whoever only checks a dtype needs no TensorFlow
 
 import importlib
 
+from support.checks import check_whole
 from support.settings import with_help
 
 # {what weights can be stored in and multiplied as: (the module with its kinds of weights, help)}
@@ -31,7 +32,15 @@ _MODULES = {
     'tune_process': 'session',
     'decode_compiled': 'xla_step',
 }
-__all__ = ['DTYPES', 'check_dtype', 'takes_dtype', *_MODULES]
+__all__ = [
+    'DTYPES',
+    'check_dtype',
+    'number_of_shards',
+    'shards_of_file',
+    'takes_dtype',
+    'takes_shards',
+    *_MODULES,
+]
 
 
 def __getattr__(name):
@@ -53,3 +62,35 @@ def takes_dtype(function):
     each = '; '.join(f'{name} {text}' for name, (_, text) in DTYPES.items())
     text = f'what weights are stored in and multiplied as: {each}'
     return with_help(function, 'dtype', {'dtype': text})
+
+
+def takes_shards(function):
+    """Put the help of a function's `shards` where its docstring says `<shards>`."""
+    text = (
+        'cores that share each layer (tensor parallelism); None is two where there are exactly two '
+        'cores, and 1 elsewhere, which shares each matmul among all cores'
+    )
+    return with_help(function, 'shards', {'shards': text})
+
+
+def number_of_shards(shards, xla=None):
+    """The n_shards of an engine by the flags --shards and --xla; ValueError for what cannot be."""
+    if shards is not None:
+        check_whole('shards', shards, least=1)
+    if not xla:
+        return shards
+    if (shards or 1) > 1:
+        raise ValueError('XLA shares its programs among cores itself: leave out --shards or --xla')
+    return 1
+
+
+def shards_of_file(shards, dtype):
+    """The n_shards of an engine whose text goes into a file, and what the file says of it, a dict.
+
+    Whoever goes on with the file, on a machine with other cores, is to write the same text. In
+    float32 it does not depend on the number of shards. In other dtypes each shard rounds by itself,
+    so that two write another text than one: there it is one, unless `shards` is another number.
+    """
+    if dtype == 'float32':
+        return shards, {}
+    return shards or 1, {'shards': shards or 1}

@@ -7,7 +7,7 @@ import kv_cache as kv
 from fast import shards, trial
 from fast.attention import attention_in_parts, attention_of_steps
 from fast.getters import Stored, Variables
-from fast.session import session_config
+from fast.session import options_beside, session_config
 from fast.sharded_weights import shares
 
 
@@ -83,6 +83,17 @@ class Decoding:
         """As `memories`, to prefill n new positions (a scalar tensor) after `before` others."""
         attention = functools.partial(attention_in_parts, n, before=before)
         return functools.partial(self._memories, attention=attention)
+
+    attention_of_rows = staticmethod(attention_in_parts)  # of texts that are read whole
+
+    def memory_of_rows(self, memory):
+        """A layer's memory that holds nothing itself, a model.Memory: the same for all shards."""
+        return shards.Parts((memory,) * len(self.heads)) if self.in_shards else memory
+
+    @property
+    def run_options(self):
+        """How other threads run the session while one decodes."""
+        return options_beside(len(self.heads))
 
     @property
     def _memories(self):

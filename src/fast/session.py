@@ -39,6 +39,15 @@ def session_config(large_products=False, runs_at_once=1, n_shards=1):
     return config
 
 
+def options_beside(n_shards=1):
+    """Options of runs of a session beside the one that it was tuned for, from other threads.
+
+    A session's only thread would take turns: a step of decoding would wait for each large matmul.
+    So each of them runs in the thread that asks for it. Shards need the session's threads.
+    """
+    return tf.RunOptions(inter_op_thread_pool=-1) if n_shards == 1 else None
+
+
 def tune_process(large_products):
     """Tell oneDNN what this process mostly multiplies, as programs do before they load a model.
 

@@ -45,7 +45,18 @@ def write_samples(engine, sink, settings, nsamples, batch_size):
             rows = batch_size if nsamples == 0 else min(batch_size, nsamples - sink.written)
             prompts = [[start]] * rows
             for tokens in engine.generate(prompts, settings, sink.written, bar.update):
-                ended = len(tokens) < settings.length or start in tokens
-                sink.write(engine.encoder.decode(tokens), tokens, ended)
+                sink.write(
+                    engine.encoder.decode(tokens), tokens, has_ended(tokens, settings, start)
+                )
                 if total:  # a sample that ended early makes the whole shorter
                     bar.total -= settings.length - len(tokens)
+
+
+def has_ended(tokens, settings, end):
+    """Whether the model has ended a text, of whose tokens those from the end on may be cut off."""
+    return len(tokens) < settings.length or end in tokens
+
+
+def choose_steps(engine, xla, rows, steps):
+    """Have an engine's steps compiled if xla says so or, where it is None, if that pays."""
+    engine.compiled = engine.compiling_pays(rows, steps) if xla is None else xla

@@ -13,9 +13,10 @@ import kv_cache as kv
 import sample
 import seam
 from fast import Decoding, Store, check_dtype, has_int8_kernel
-from generation.continuous import completions
+from generation.continuous import batch_of, completions
 from generation.plain import PlainDecoding
-from generation.rows import Operations, Rows, mark
+from generation.row_sampling import mark, seen_in
+from generation.rows import Operations, Rows
 from generation.text_stream import before_end
 from loading.loaded_model import LoadedModel
 from loading.session import SessionOwner, finite_weights, memory_for
@@ -115,7 +116,7 @@ class Generator(SessionOwner):
         It takes a second to build, so it joins the graph with the first prompt that is worth it.
         """
         state, decoding = self.state, self.decoding
-        with self._more_graph(), seam.carried_out_by(decoding.prefill_execution):
+        with self.more_graph(), seam.carried_out_by(decoding.prefill_execution):
             memories = decoding.prefill_memories(tf.shape(state.unread)[1], before=state.slot)
             _, layers = sample.read(self.hparams, state, state.unread, state.slot, memories)
             # The last layer's keys and values need those of all layers before it, but neither the
@@ -128,7 +129,7 @@ class Generator(SessionOwner):
         from fast import decode_compiled  # what it imports may be missing where there is no XLA
 
         state = self.state._replace(cache=self.variables)
-        with self._more_graph(), seam.carried_out_by(self.decoding.execution):
+        with self.more_graph(), seam.carried_out_by(self.decoding.execution):
             return decode_compiled(
                 self.hparams, state, self.n, self.parameters, self.decoding.memories
             )
@@ -136,8 +137,8 @@ class Generator(SessionOwner):
     @functools.cached_property
     def operations_of_rows(self):
         """What `complete` runs, which takes two seconds to build: for the first who calls it."""
-        with self._more_graph():
-            return Operations(self.hparams, self.decoding, self.variables, self.parameters)
+        with self.more_graph():
+            return Operations(self.hparams, self.decoding, self.variables)
 
     def compiling_pays(self, rows, steps):
         """Whether compiled steps spare more time than compiling takes.
@@ -155,17 +156,19 @@ class Generator(SessionOwner):
         return alone and rows in ROWS_WORTH_COMPILING
 
     @contextlib.contextmanager
-    def _more_graph(self):
-        """Let operations be added to the graph; TensorFlow has no public way once it is final."""
-        graph = self.session.graph
-        was_finalized = graph.finalized
-        graph._unsafe_unfinalize()
-        try:
-            with graph.as_default():
+    def more_graph(self):
+        """Let operations be added to the graph; TensorFlow has no public way once it is final.
+
+        One thread at a time: the first to end would finalize the graph for the other.
+        """
+        with self.turn, self.graph.as_default():
+            was_finalized = self.graph.finalized
+            self.graph._unsafe_unfinalize()
+            try:
                 yield
-        finally:
-            if was_finalized:
-                graph.finalize()
+            finally:
+                if was_finalized:
+                    self.graph.finalize()
 
     def stream(self, prompts, settings, first_sample=0, chunk_seconds=0.1):
         """Continue prompts, and yield the new tokens as they come.
@@ -180,7 +183,7 @@ class Generator(SessionOwner):
         prompts = [list(prompt) for prompt in prompts]
         if not prompts:
             raise ValueError('there is no prompt')
-        self._check(prompts, settings)
+        self.check(prompts, settings)
         return self._in_turn(self._stream(prompts, settings, first_sample, chunk_seconds))
 
     def complete(self, requests, settings, *, stops=(), rows=32, progress=None):
@@ -191,21 +194,21 @@ class Generator(SessionOwner):
 
         requests: generation.continuous.Request, whose prompts may be of any lengths. What they have
             in common with those before them is read once.
-        settings: support.settings.Settings, of all requests.
-        stops: strings that end a text.
+        settings: support.settings.Settings, of all requests that have none of their own.
+        stops: strings that end a text, likewise.
         rows: texts that grow at a time: changes speed and memory, never the texts.
         progress: called as tokens come with the number of new ones, all rows together.
         Yields (number of the request, generation.continuous.Completion). Raises ValueError before
         anything runs if a prompt does not fit, and later if another request of the engine begins.
         """
-        requests = list(requests)
-        check_whole('rows', rows, least=1)
-        self._check([request.prompt for request in requests], settings)
-        start = functools.partial(Rows, self, max(1, min(rows, len(requests))), settings)
-        texts = completions(start, self.encoder, requests, settings, stops, progress)
-        return self._in_turn(texts)
+        batch = batch_of(self, list(requests), settings, stops, rows)
+        return self._in_turn(completions(batch, progress))
 
-    def _check(self, prompts, settings):
+    def rows(self, n, patiently=False):
+        """The rows of a continuous.Batch, for which the engine serves no other request."""
+        return Rows(self, n, patiently)
+
+    def check(self, prompts, settings):
         """Raise ValueError unless all prompts can be continued."""
         for prompt in prompts:
             if len(prompt) and not 0 <= min(prompt) <= max(prompt) < self.hparams.n_vocab:
@@ -230,7 +233,7 @@ class Generator(SessionOwner):
         end_token = self.encoder.end_of_text if settings.stop_at_end else None
         slots = width + settings.length - 1  # the last token is never read
         capacity = self._capacity(width, slots)
-        seen = self.seen(prompts, settings)
+        seen = seen_in(prompts, settings, self.hparams.n_vocab)
         feed = {
             self.state.padding: width - lengths,
             self.state.seen: seen,
@@ -284,14 +287,6 @@ class Generator(SessionOwner):
             feed[self.state.unread] = tokens[:, slot : slot + at_once]
             feed[self.state.slot] = slot
             self.run(operation, feed, rows)
-
-    def seen(self, prompts, settings):
-        """Which tokens the prompts hold: bool [rows, V], or [rows, 0] where no one asks."""
-        asked = settings.repetition_penalty != 1
-        seen = np.zeros([len(prompts), self.hparams.n_vocab if asked else 0], bool)
-        for row, prompt in zip(seen, prompts, strict=True):
-            mark(row[None], np.array([prompt], int))
-        return seen
 
     def _capacity(self, needed, slots):
         """How many slots the cache is to have when so many are needed now, of so many in all."""

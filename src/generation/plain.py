@@ -14,6 +14,7 @@ class PlainDecoding:
 
     in_shards = False
     stored = None  # weights that are not in float32 variables
+    run_options = None  # of runs from other threads than the one that decodes
 
     def __init__(self, hparams):
         self.hparams = hparams
@@ -30,3 +31,9 @@ class PlainDecoding:
 
     def prefill_memories(self, n, before):
         return kv.memories
+
+    def attention_of_rows(self, n, bias):
+        return kv.plain_attention(bias)
+
+    def memory_of_rows(self, memory):
+        return memory

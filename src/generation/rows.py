@@ -1,16 +1,15 @@
 """The rows of a running batch: each continues a text of its own, and begins another at any time.
 
-Shapes: B rows, J rows that join at a time, S tokens of each that are read at a time, C slots, V
-vocabulary.
+Shapes: B rows, K of them that take a step, J that are prefilled at a time, S tokens of each, C
+slots, V vocabulary.
 
 The token at position p of a row's text is in slot p of that row of the KV cache, wherever the other
-rows are. So texts join while others run (continuous batching; Yu et al. 2022, section 3). What a
-prompt has in common with a text that any row holds is copied from there instead of being read:
-example pairs, a story, the turns of a conversation before this one.
+rows are. So texts join while others run (continuous batching; Yu et al. 2022, section 3). What is
+read into which row is decided in prefill.py, how each row samples in row_sampling.py.
 """
 
 import functools
-import itertools
+import time
 import typing
 
 import numpy as np
@@ -19,76 +18,95 @@ import tensorflow.compat.v1 as tf
 import kv_cache as kv
 import sample
 import seam
-from likelihoods import finite, logprobs_of
+from generation.prefill import Held
+from generation.row_sampling import RowSampling
+from likelihoods import finite, logprobs_of, top_of
+from support.settings import SAMPLING
 
 SLACK = 32  # Slots beyond those needed now: attention reads all, and to have more copies the cache.
 PREFILL_AT_ONCE = 512  # Tokens of each prompt: more take more memory, and Ctrl-C waits for them.
 ROWS_AT_ONCE = 4096  # Tokens of all prompts together: of many prompts fewer tokens each.
-# A prompt waits for others to be read if so many of its tokens can be copied then. To read once
-# more takes about as long as that many tokens.
-WORTH_WAITING = 64
+# What is read between two steps is to take so long: texts that run wait for it.
+PIECE_SECONDS = 0.1
+PIECES = 16, 512  # The fewest and the most tokens of it.
 
 
 class Inputs(typing.NamedTuple):
     """What the operations are fed with; int32 unless said otherwise."""
 
-    tokens: typing.Any  # [B, 1] in a step; [J, S] of rows that join
-    slots: typing.Any  # [B] or [J], where the first of these tokens belongs
-    seeds: typing.Any  # int64 [B]
-    samples: typing.Any  # int64 [B]
-    steps: typing.Any  # [B], tokens sampled so far
-    top_p: typing.Any  # float32 [B]
-    seen: typing.Any  # bool [B, V], or [B, 0] without a repetition penalty
-    rows: typing.Any  # [J], which rows join
+    tokens: typing.Any  # [K, 1] in a step; [J, S] in a prefill
+    slots: typing.Any  # [K] or [J], where the first of these tokens belongs
+    steps: typing.Any  # [K], tokens sampled so far
+    seen: typing.Any  # bool [K, V], or [K, 0] without a repetition penalty
+    bias: typing.Any  # float32 [K, V], what is added to logits, or [K, 0] for nothing
+    n_top: typing.Any  # how many of the most likely tokens are told
+    rows: typing.Any  # [J], which rows are prefilled
     sources: typing.Any  # [J], rows that hold what comes before the tokens
-    capacity: typing.Any  # slots of the cache
+    order: typing.Any  # which rows the cache is to keep, first ones first
+    n_rows: typing.Any  # rows of the cache
+    capacity: typing.Any  # its slots
 
     @classmethod
     def placeholders(cls):
-        shapes = {'tokens': [None, None], 'seen': [None, None], 'capacity': []}
-        dtypes = {'seeds': 'int64', 'samples': 'int64', 'top_p': 'float32', 'seen': 'bool'}
+        scalars = {'n_top': [], 'n_rows': [], 'capacity': []}
+        shapes = scalars | dict.fromkeys(('tokens', 'seen', 'bias'), [None, None])
+        dtypes = {'seen': 'bool', 'bias': 'float32'}
         each = [(name, dtypes.get(name, 'int32'), shapes.get(name, [None])) for name in cls._fields]
         return cls(*(tf.placeholder(dtype, shape, name) for name, dtype, shape in each))
+
+
+def parameters_of_rows():
+    """sample.SamplingParameters as placeholders, each [K]; no end token: texts end elsewhere."""
+    dtypes = {name: field.metadata['dtype'] for name, field in SAMPLING.items()}
+    dtypes |= dict.fromkeys(('seed', 'first_sample'), 'int64')
+    return {
+        name: tf.placeholder(dtype, [None], f'{name}_of_rows') for name, dtype in dtypes.items()
+    }
 
 
 class Operations:
     """What a session runs for rows.
 
     Make it where the engine's graph is the default one and not finalized.
-    variables: of the KV cache.  parameters: sample.SamplingParameters, of all rows.
+    variables: of the KV cache.
     """
 
-    def __init__(self, hparams, decoding, variables, parameters):
+    def __init__(self, hparams, decoding, variables):
         self.hparams, self.decoding = hparams, decoding
         self.cache = tf.nest.map_structure(lambda variable: variable.values, variables)
         with tf.name_scope('rows'):
-            self.inputs = Inputs.placeholders()
-            self.step = self._step(parameters)
-            self.join = self._join()
-            resize = functools.partial(resized, capacity=self.inputs.capacity)
-            buffers = map(resize, tf.nest.flatten(self.cache))
-            pairs = zip(tf.nest.flatten(variables), buffers, strict=True)
-            self.resize = tf.group([variable.assign(buffer) for variable, buffer in pairs])
+            self.inputs, self.parameters = Inputs.placeholders(), parameters_of_rows()
+            self.step = self._step()
+            self.prefill = self._prefill()
+            self.arrange = self._arrange(variables)
 
-    def _step(self, parameters):
-        """Reads a token a row, and samples the next: ids [B], and log-probabilities [B] in nats.
+    def _step(self):
+        """Reads a token of each of the first K rows, and samples the next.
 
-        These are of the model itself: at temperature 1, without truncation and penalty.
+        Its ids [K] and log-probabilities [K]; ids and log-probabilities of the most likely ones
+        [K, n_top]. Log-probabilities are in nats and those of the model itself: at temperature 1,
+        without truncation, penalty and bias.
         """
         inputs = self.inputs
-        own = parameters._replace(
-            seed=inputs.seeds, first_sample=inputs.samples, top_p=inputs.top_p[:, None]
-        )
-        memories = functools.partial(self.decoding.memories, writer=kv.in_own_slots)
+        memories = functools.partial(self.decoding.memories, writer=in_first_rows)
         tokens = tf.ensure_shape(inputs.tokens, [None, 1])
         with seam.carried_out_by(self.decoding.execution):
             logits, _ = self._read(tokens, memories)
         logits = finite(tf.cast(logits, tf.float32))
-        new = sample.next_token(logits, own, inputs.steps, inputs.seen, sample.noise_of_rows)
-        return new, logprobs_of(logits, tf.nn.softmax(logits), new)
+        unbiased = tf.equal(tf.shape(inputs.bias)[1], 0)
+        biased = tf.cond(unbiased, lambda: logits, lambda: logits + inputs.bias)
+        new = next_tokens(biased, self.parameters, inputs.steps, inputs.seen)
+        p = tf.nn.softmax(logits)
+        nothing = tf.zeros([tf.shape(new)[0], 0])
+        top = tf.cond(
+            tf.equal(inputs.n_top, 0),
+            lambda: (tf.cast(nothing, tf.int32), nothing),
+            lambda: top_of(logits, p, inputs.n_top),
+        )
+        return new, logprobs_of(logits, p, new), *top
 
-    def _join(self):
-        """Copies rows from their sources, and prefills them with what follows."""
+    def _prefill(self):
+        """Copies rows from their sources, and reads what follows into them."""
         inputs = self.inputs
         # Not by prefill_memories, which cuts keys into parts: that copies all of them once more for
         # each part, and few positions follow many keys here.
@@ -98,10 +116,50 @@ class Operations:
             _, layers = self._read(inputs.tokens, memories)
         return tf.group(layers[-1].written)  # which needs what all layers before it have written
 
+    def _arrange(self, variables):
+        """Gives the cache more or fewer rows and slots, and rows another order."""
+        arrange = functools.partial(arranged, inputs=self.inputs)
+        buffers = map(arrange, tf.nest.flatten(self.cache))
+        pairs = zip(tf.nest.flatten(variables), buffers, strict=True)
+        return tf.group([variable.assign(buffer) for variable, buffer in pairs])
+
     def _read(self, tokens, memories):
         padding = tf.zeros_like(self.inputs.slots)
         state = sample.State(self.cache, padding, *[None] * (len(sample.State._fields) - 2))
         return sample.read(self.hparams, state, tokens, self.inputs.slots[:, None], memories)
+
+
+def next_tokens(logits, parameters, steps, seen):
+    """As sample.next_token, for rows each of which has parameters and a step of its own: [K].
+
+    One row after another, so that each takes the time of what it asks for itself: to find a nucleus
+    among all tokens takes longer than all the rest, and few rows need it.
+    """
+
+    @tf.autograph.experimental.do_not_convert  # which takes time, and files
+    def of_row(row):
+        own = {name: tf.gather(values, row) for name, values in parameters.items()}
+        of_one = slice(row, row + 1)
+        return sample.next_token(
+            logits[of_one],
+            sample.SamplingParameters(**own),
+            tf.gather(steps, row),
+            seen[of_one],
+        )[0]
+
+    rows = tf.range(tf.shape(logits)[0])
+    return tf.map_fn(of_row, rows, fn_output_signature=tf.int32)
+
+
+def in_first_rows(example, slots):
+    """As kv_cache.in_own_slots, for the first K of the rows, slots [K, 1].
+
+    The function (buffer, x) returns these rows alone, [K, H, C, D], without a copy.
+    """
+    write = kv.in_own_slots(example, slots)
+    # Once for all layers: operations take time, however small they are.
+    start, end, stride = tf.constant([0]), tf.shape(slots)[:1], tf.constant([1])
+    return lambda buffer, x: tf.strided_slice(write(buffer, x), start, end, stride)
 
 
 def copying(rows, sources, example, slots):
@@ -123,175 +181,155 @@ def copying(rows, sources, example, slots):
     return write
 
 
-def resized(buffer, capacity):
-    """A copy of a buffer of the cache, with fewer or more slots: zeros after the others."""
-    kept = buffer[:, :, :capacity]
-    more = capacity - tf.shape(kept)[2]
-    return tf.pad(kept, tf.convert_to_tensor([[0, 0], [0, 0], [0, more], [0, 0]]))
+def arranged(buffer, inputs):
+    """A copy of a buffer with the rows of inputs.order, then with zeros as far as it is larger."""
+    n_kept = tf.shape(inputs.order)[0]
+    # To take the first rows copies nothing.
+    as_they_are = tf.reduce_all(tf.equal(inputs.order, tf.range(n_kept)))
+    kept = tf.cond(as_they_are, lambda: buffer[:n_kept], lambda: tf.gather(buffer, inputs.order))
+    kept = kept[:, :, : inputs.capacity]
+    more = inputs.capacity - tf.shape(kept)[2]
+    return tf.pad(
+        kept, tf.convert_to_tensor([[0, inputs.n_rows - n_kept], [0, 0], [0, more], [0, 0]])
+    )
 
 
 class Rows:
     """A running batch of a Generator, which it takes over from other requests.
 
-    n: B, how many texts run at a time.  settings: support.settings.Settings, of all of them.
+    n: B, how many texts run at a time.
+    patiently: as continuous.Batch has it. Then prompts are read at once, and a row keeps what it
+        has read until another text takes it. Otherwise the rows that run move together, so that a
+        step costs what it costs for these alone.
     Raises ValueError once another request of the generator has begun.
     """
 
-    def __init__(self, generator, n, settings):
-        self.generator, self.n, self.settings = generator, n, settings
+    def __init__(self, generator, n, patiently=False):
+        hparams = generator.hparams
+        self.generator, self.n, self.patiently = generator, n, patiently
         self.operations = generator.operations_of_rows
-        sampling = settings.sampling()
-        self.top_p = np.full(n, sampling.pop('top_p'), np.float32)
-        self.parameters = generator.parameters.feed(**sampling)
-        self.held = np.zeros([n, generator.hparams.n_ctx], np.int32)  # tokens in the cache
-        self.slots = np.zeros(n, np.int32)  # how many of them
-        self.unread = np.zeros(n, np.int32)  # the last token of each row
-        self.samples, self.steps = np.zeros(n, np.int64), np.zeros(n, np.int32)
-        self.seen = generator.seen([[]] * n, settings)
-        self.running = np.zeros(n, bool)
-        self.capacity = min(SLACK, generator.hparams.n_ctx)
-        generator.request = self  # the cache is of the latest request alone
-        self._run(generator.reset, {generator.batch: n, generator.capacity: self.capacity})
+        self.rows = {}  # {number of a request: its row}
+        self.held, self.sampling = Held(n, hparams.n_ctx), RowSampling(n, hparams.n_vocab)
+        self.last = np.zeros(n, np.int32)  # the token of each row that the next step reads
+        self.n_rows, self.capacity = n if patiently else 1, min(SLACK, hparams.n_ctx)
+        self.piece = 64  # tokens
+        with generator.turn:
+            generator.request = self  # the cache is of the latest request alone
+            shape = {generator.batch: self.n_rows, generator.capacity: self.capacity}
+            self._run(generator.reset, shape)
 
     def join(self, requests):
-        """Let rows that do not run begin texts: {row: continuous.Request}."""
-        prompts = {row: np.asarray(each.prompt, np.int32) for row, each in requests.items()}
-        self._have(max(map(len, prompts.values())), may_shrink=True)
-        for row, prompt in prompts.items():
-            self.samples[row], self.steps[row] = requests[row].sample, 0
-            own = requests[row].top_p
-            self.top_p[row] = self.settings.top_p if own is None else own
-            self.unread[row] = prompt[-1]
-            self.seen[row] = self.generator.seen([prompt], self.settings)[0]
-        # What follows a longer prompt's beginning is copied from it: then it needs no reading.
-        waiting = sorted(prompts, key=lambda row: len(prompts[row]), reverse=True)
-        while waiting:
-            now = self._worth_reading_now(waiting, prompts)
-            for some in self._of_about_one_size(now, prompts):
-                self._read({row: prompts[row] for row in some})
-            waiting = [row for row in waiting if row not in now]
-        self.running[list(prompts)] = True
+        """Let requests begin, {number: continuous.Request}; their prompts are still to be read."""
+        free = [row for row in range(self.n) if row not in self.rows.values()]
+        for row, (number, request) in zip(free, requests.items(), strict=False):
+            self.rows[number] = row
+            self.held.begin(row, request.prompt)
+            self.sampling.begin(row, request)
+            self.last[row] = request.prompt[-1]
+        self._have_room(may_shrink=True)
 
-    def _worth_reading_now(self, waiting, prompts):
-        """Rows whose prompts have little in common with each other, if not with a row already."""
-        now = []
-        for row in waiting:
-            prompt = prompts[row]
-            _, known = self._source(prompt)
-            gain = max((in_common(prompts[other], prompt) - known for other in now), default=0)
-            if gain < WORTH_WAITING:
-                now.append(row)
-        return now
-
-    def _of_about_one_size(self, rows, prompts):
-        """Lists of rows that have about as many tokens to read: those with few of them first."""
-
-        def magnitude(row):
-            n_unread = len(prompts[row]) - self._source(prompts[row])[1]
-            return max(n_unread, WORTH_WAITING).bit_length()
-
-        return [list(some) for _, some in itertools.groupby(sorted(rows, key=magnitude), magnitude)]
-
-    def _source(self, prompt):
-        """The row that holds the most of a prompt's beginning, and how many tokens of it."""
-        width = min(len(prompt), self.held.shape[1])
-        known = self.held[:, :width] == prompt[:width]
-        known &= np.arange(width) < self.slots[:, None]
-        lengths = np.where(known.all(axis=1), width, known.argmin(axis=1))
-        row = int(lengths.argmax())
-        return row, int(lengths[row])
-
-    def _read(self, prompts):
-        """Prefill rows with all tokens of their prompts but the last, {row: token ids}."""
-        prompts = {row: prompt[:-1] for row, prompt in prompts.items()}
-        self._prefill({row: prompt for row, prompt in prompts.items() if len(prompt)})
-        for row, prompt in prompts.items():
-            self.held[row, : len(prompt)], self.slots[row] = prompt, len(prompt)
-
-    def _prefill(self, prompts):
-        """Read all tokens of prompts, {row: token ids}, of which none is empty."""
-        sources = {row: self._source(prompt) for row, prompt in prompts.items()}
-        # A row is copied by reading it, so at least one token is read.
-        begins = {row: min(known, len(prompts[row]) - 1) for row, (_, known) in sources.items()}
-        sources = {row: source for row, (source, _) in sources.items()}
-        while begins:
-            at_once = min(PREFILL_AT_ONCE, max(ROWS_AT_ONCE // len(begins), 128))
-            width = min(at_once, max(len(prompts[row]) - begin for row, begin in begins.items()))
-            # What is read beyond a prompt's end is overwritten before it is seen.
-            begins = {row: min(begin, self.capacity - width) for row, begin in begins.items()}
-            tokens = np.zeros([len(begins), width], np.int32)
-            for some, (row, begin) in zip(tokens, begins.items(), strict=True):
-                piece = prompts[row][begin : begin + width]
-                some[: len(piece)] = piece
+    def read(self):
+        """Prefill rows with prompts, to the end or by one piece; whether there was something."""
+        anything = bool(self.held.unread)
+        while self.held.unread:
+            each, total = self.piece, self.piece
+            if self.patiently:
+                each, total = PREFILL_AT_ONCE, ROWS_AT_ONCE
+            each = min(each, self.capacity)
+            piece = self.held.next_piece(each, total, self.capacity, self.patiently)
+            start = time.perf_counter()
             self._run(
-                self.operations.join,
+                self.operations.prefill,
                 self._feed(
-                    tokens=tokens,
-                    slots=list(begins.values()),
-                    rows=list(begins),
-                    sources=[sources[row] for row in begins],
+                    tokens=piece.tokens, slots=piece.begins, rows=piece.rows, sources=piece.sources
                 ),
             )
-            sources = {row: row for row in begins}
-            begins = {row: begin + width for row, begin in begins.items()}
-            begins = {row: begin for row, begin in begins.items() if begin < len(prompts[row])}
+            self._pace(piece.tokens.size, time.perf_counter() - start)
+            self.held.take(piece)
+            if not self.patiently:
+                break
+        return anything
 
     def step(self):
-        """The next token of each row [B], and its log-probability in nats [B].
+        """The next token of each text: {number: (token, log-probability, [(token, its), …])}.
 
-        What it says of rows that do not run means nothing.
+        Log-probabilities are in nats. Texts whose prompts are not read yet get none.
         """
-        self._have(self.slots[self.running].max() + 1)
-        # Rows that do not run read something, too: after what they hold, lest that be lost.
-        np.minimum(self.slots, self.capacity - 1, out=self.slots)
+        self._have_room()
+        running = {n: row for n, row in self.rows.items() if row not in self.held.unread}
+        if not running:
+            return {}
+        n = max(running.values()) + 1
+        # Rows between them that do not run read something, too: after what they hold.
+        self.held.limit(self.capacity - 1, slice(n))
         feed = self._feed(
-            tokens=self.unread[:, None],
-            slots=self.slots,
-            seeds=[self.settings.seed] * self.n,
-            samples=self.samples,
-            steps=self.steps,
-            top_p=self.top_p,
-            seen=self.seen,
+            tokens=self.last[:n, None], slots=self.held.lengths[:n], **self.sampling.feed(n)
         )
-        new, logprobs = self._run(self.operations.step, feed | self.parameters)
-        mark(self.seen, new[:, None])
-        running = np.flatnonzero(self.running)
-        self.held[running, self.slots[running]] = self.unread[running]
-        self.slots[running] += 1
-        self.steps[running] += 1
-        self.unread[running] = new[running]
-        return new, logprobs
+        results = [of_rows.tolist() for of_rows in self._run(self.operations.step, feed)]
+        return {number: self._new(row, *results) for number, row in running.items()}
 
-    def leave(self, row):
-        """End the text of a row, which others may join then; what it has read stays for them."""
-        self.running[row] = False
+    def _new(self, row, new, logprobs, top, top_logprobs):
+        """What `step` says of a row, which takes its new token."""
+        token, logprob = new[row], logprobs[row]
+        n_top = self.sampling.arrays['n_top'][row]
+        top = list(zip(top[row], top_logprobs[row], strict=True))[:n_top]
+        # The last bit of a logarithm depends on its place in an array.
+        logprob = dict(top).get(token, logprob)
+        self.held.add(row, self.last[row])
+        self.sampling.add(row, token)
+        self.last[row] = token
+        return token, logprob, top
 
-    def _have(self, needed, may_shrink=False):
-        """Allocate as many slots as are needed; fewer where most of them no longer are."""
-        if self.running.any():
-            needed = max(needed, self.slots[self.running].max() + 1)
-        if needed > self.capacity or (may_shrink and 2 * (needed + SLACK) < self.capacity):
-            self.capacity = min(needed + SLACK, self.generator.hparams.n_ctx)
-            self._run(self.operations.resize, self._feed(capacity=self.capacity))
-            np.minimum(self.slots, self.capacity, out=self.slots)
+    def leave(self, number):
+        """End a text; what its row has read stays for others."""
+        row = self.rows.pop(number)
+        self.held.unread.pop(row, None)
+        self.sampling.end(row)
+
+    def _have_room(self, may_shrink=False):
+        """Allocate as many rows and slots as are needed; fewer where most no longer are."""
+        taken = sorted(self.rows.values())
+        n_rows, order = taken[-1] + 1, range(self.n)
+        scattered = not self.patiently and n_rows > 2 * len(taken)
+        if scattered:
+            order = taken + [row for row in order if row not in self.rows.values()]
+            n_rows = len(taken)
+        needed, capacity = max(map(self.held.slots_needed, taken)), self.capacity
+        if needed > capacity or (may_shrink and 2 * (needed + SLACK) < capacity):
+            capacity = min(needed + SLACK, self.generator.hparams.n_ctx)
+        if scattered or n_rows > self.n_rows or capacity != self.capacity:
+            if not self.patiently:
+                n_rows = min(2 ** (n_rows - 1).bit_length(), self.n)  # few sizes, few copies
+            self._arrange(list(order), n_rows if not self.patiently else self.n, capacity)
+
+    def _arrange(self, order, n_rows, capacity):
+        n_kept = min(n_rows, self.n_rows)
+        # A row that the cache did not have holds nothing, whatever it is a copy of.
+        kept = [row if row < self.n_rows else 0 for row in order[:n_kept]]
+        self._run(self.operations.arrange, self._feed(order=kept, n_rows=n_rows, capacity=capacity))
+        self.n_rows, self.capacity = n_rows, capacity
+        self.held.arrange(order, n_kept)
+        self.held.limit(capacity)
+        self.sampling.arrange(order)
+        self.last = self.last[order]
+        places = {old: new for new, old in enumerate(order)}
+        self.rows = {number: places[row] for number, row in self.rows.items()}
+
+    def _pace(self, n_tokens, seconds):
+        """Choose the size of the next piece by the time that one of so many tokens has taken."""
+        if 2 * n_tokens > self.piece:
+            possible = n_tokens * PIECE_SECONDS / seconds
+            if possible < self.piece:
+                self.piece = max(self.piece // 2, PIECES[0])
+            elif possible > 2 * self.piece:
+                self.piece = min(self.piece * 2, PIECES[1])
 
     def _feed(self, **values):
-        return {getattr(self.operations.inputs, name): value for name, value in values.items()}
+        named = self.operations.parameters | self.operations.inputs._asdict()
+        return {named[name]: value for name, value in values.items()}
 
     def _run(self, operation, feed):
-        if self.generator.request is not self:
-            raise ValueError('another request has begun: an engine serves one at a time')
-        return self.generator.run(operation, feed, self.n)
-
-
-def in_common(a, b):
-    """How many first tokens of two arrays are equal."""
-    n = min(len(a), len(b))
-    differ = np.flatnonzero(a[:n] != b[:n])
-    return int(differ[0]) if len(differ) else n
-
-
-def mark(seen, tokens):
-    """Set which tokens were seen, bool [rows, V], for more of them [rows, n]; [rows, 0] stays."""
-    if seen.shape[1]:
-        np.put_along_axis(seen, tokens, True, axis=1)
+        with self.generator.turn:
+            if self.generator.request is not self:
+                raise ValueError('another request has begun: an engine serves one at a time')
+            return self.generator.run(operation, feed, self.n_rows)

@@ -1,15 +1,19 @@
 """A JSONL file of samples, one record a line, that an interrupted run can continue. No TensorFlow.
 
 A record: {"sample": number from 1, "text", "tokens", "ended": whether the model ended the text,
-"seed", "model", "weights": which state of the model, "dtype", "settings": {...}}.
+"seed", "model", "weights": which state of the model, "dtype", "settings": {...}}, and
+"shards" where the text depends on it (fast.shards_of_file).
 """
 
+import contextlib
+import itertools
 import json
 import os
 
-from support.files import FAR, HELD, lock, open_named
+from support.files import FAR, HELD, lock, open_named, sync, sync_folder
 from support.settings import DEFAULTS
 
+EARLIER = {'shards': 1}  # of records that were written before there was this field
 BEGINNING = b'{"sample": %d, "text": "'  # of the record in each line, as json.dumps writes it
 
 
@@ -23,7 +27,8 @@ def seed_of(path):
 class SampleFile:
     """Appends records to a file, which is new or was begun with the same model and settings.
 
-    origin: dict that says what makes the samples: "model", "weights" and "dtype".
+    origin: dict that says what makes the samples: "model", "weights", "dtype" and, if need be,
+      "shards".
     settings: dict with the seed.
     written, tokens: how many samples the file holds, and how many tokens they have together.
     A last line that was cut off by a crash is dropped, and so are NUL bytes behind the last line,
@@ -32,8 +37,7 @@ class SampleFile:
     """
 
     def __init__(self, path, origin, settings):
-        self.origin = origin | {'seed': settings['seed']}
-        self.settings = {name: value for name, value in settings.items() if name != 'seed'}
+        self.origin, self.settings = as_recorded(origin, settings)
         self.written = self.tokens = complete = 0
         refuse_devices(path)
         self.file = open_named(path, 'ab')
@@ -53,7 +57,7 @@ class SampleFile:
         number = self.written + 1
         if record['sample'] != number:
             raise ValueError(f'{path} line {number} holds sample {record["sample"]}, not {number}')
-        theirs = DEFAULTS | record | record['settings']  # it may be older than a parameter
+        theirs = DEFAULTS | EARLIER | record | record['settings']  # it may be older
         for name, value in (self.origin | self.settings).items():
             if theirs.get(name) != value:
                 raise ValueError(
@@ -63,20 +67,26 @@ class SampleFile:
 
     def write(self, text, tokens, ended):
         """Append the next sample, and see to it that it outlives this process."""
-        record = {
-            'sample': self.written + 1,
-            'text': text,
-            'tokens': tokens,
-            'ended': ended,
-            **self.origin,
-            'settings': self.settings,
-        }
-        line = json.dumps(record, ensure_ascii=False) + '\n'
-        # A model's folder may have a name that is not UTF-8: then JSON has an escape for it.
-        self.file.write(line.encode('utf-8', errors='backslashreplace'))
+        sample = self.written + 1, text, tokens, ended
+        self.file.write(line_of(*sample, self.origin, self.settings))
         self.file.flush()
         self.written += 1
         self.tokens += len(tokens)
+
+    def append(self, path, first, count):
+        """Append what it lacks of a file of records, and have it on the disk.
+
+        first, count: how many samples come before those in that file, and how many it has.
+        Raises ValueError, and appends nothing, if the file holds anything else.
+        """
+        check_part(path, first + 1, count, lambda number: BEGINNING % number, check_record)
+        assert first <= self.written, 'parts come in the order of their samples'
+        with open(path, 'rb') as part:
+            for line in itertools.islice(part, max(self.written - first, 0), None):
+                self.file.write(line)
+                self.written += 1
+        sync(self.file)
+        sync_folder(os.path.dirname(self.file.name) or '.')
 
     def close(self):
         self.file.close()
@@ -86,6 +96,20 @@ class SampleFile:
 
     def __exit__(self, *exception):
         self.close()
+
+
+def as_recorded(origin, settings):
+    """Where a record tells what: origin, with the seed, and settings without it."""
+    others = {name: value for name, value in settings.items() if name != 'seed'}
+    return origin | {'seed': settings['seed']}, others
+
+
+def line_of(number, text, tokens, ended, origin, settings):
+    """The line of a sample, bytes; origin and settings as SampleFile has them."""
+    record = {'sample': number, 'text': text, 'tokens': tokens, 'ended': ended}
+    line = json.dumps(record | origin | {'settings': settings}, ensure_ascii=False) + '\n'
+    # A model's folder may have a name that is not UTF-8: then JSON has an escape for it.
+    return line.encode('utf-8', errors='backslashreplace')
 
 
 def complete_records(path):
@@ -126,6 +150,18 @@ def complete_lines(path, beginning_of, check):
                 ) from error
             end += len(line)
             yield record, end
+
+
+def check_part(path, first, count, beginning_of, check):
+    """Raise ValueError unless a file holds `count` whole records that are numbered from `first` on.
+
+    beginning_of, check: as `complete_lines` has them.
+    """
+    ends = [0]
+    with contextlib.suppress(ValueError):
+        ends += (e for _, e in complete_lines(path, lambda n: beginning_of(first + n - 1), check))
+    if len(ends) != count + 1 or ends[-1] != os.path.getsize(path):
+        raise ValueError(f'{path} is damaged: remove it, and run the same command again')
 
 
 def refuse_devices(path):

@@ -91,6 +91,12 @@ def load_encoder_with_end(model_name, models_dir='models'):
     return encoder
 
 
+def vocabulary_sha256(encoder):
+    """Return a hexadecimal digest of an encoder's tokens, ids and merges."""
+    vocabulary = [sorted(encoder.encoder.items()), list(encoder.bpe_ranks)]
+    return hashlib.sha256(json.dumps(vocabulary).encode('utf-8')).hexdigest()
+
+
 def lacking(folder, names):
     return [name for name in names if not os.path.isfile(os.path.join(folder, name))]
 
@@ -142,6 +148,12 @@ def fingerprint(folder):
     """16 hexadecimal digits that stand for a model's weights: the index holds all checksums."""
     with open(f'{weights(folder)}.index', 'rb') as f:
         return hashlib.sha256(f.read()).hexdigest()[:16]
+
+
+def check_fingerprint(folder, expected):
+    """Raise ValueError unless a model's weights are those of this fingerprint."""
+    if (found := fingerprint(folder)) != expected:
+        raise ValueError(f'the weights in {folder} are {found}, not {expected}')
 
 
 def unescape(text):

@@ -71,18 +71,23 @@ def count_all(files, known, separator, encoder, progress):
     """
     pairs = [count(path, known, separator, encoder, progress) for path in files]
     counts, spelled_ends = zip(*pairs, strict=True)
-    if separator and not separator.found:
-        raise ValueError(f'the separator {separator.text!r} is nowhere in {", ".join(files)}')
-    note_ends(sum(spelled_ends), flag='--test_separator')
-    if not any(each.ngrams.any() for each in counts):
-        raise ValueError(f'there is no text of {LENGTH} tokens in {", ".join(files)}')
+    check(files, counts, separator, sum(spelled_ends))
     return list(counts)
 
 
-def count(path, known, separator, encoder, progress):
-    """The Counts of a file, and how often <|endoftext|> is spelled in it."""
+def check(files, counts, separator, spelled_ends):
+    """Raise ValueError, or print a note, for files in which something is missing or odd."""
+    if separator and not separator.found:
+        raise ValueError(f'the separator {separator.text!r} is nowhere in {", ".join(files)}')
+    note_ends(spelled_ends, flag='--test_separator')
+    if not any(each.ngrams.any() for each in counts):
+        raise ValueError(f'there is no text of {LENGTH} tokens in {", ".join(files)}')
+
+
+def count(path, known, separator, encoder, progress, span=None):
+    """The Counts of a file, or of a span of it, and how often <|endoftext|> is spelled there."""
     ngrams, found, spelled_ends = np.zeros(0, np.int64), np.zeros(0, np.int64), 0
-    for batch in read(path, separator, encoder, progress):
+    for batch in read(path, separator, encoder, progress, span):
         more = np.zeros(batch.documents - len(ngrams), np.int64)
         ngrams, found = np.append(ngrams, more), np.append(found, more)
         ngrams += np.bincount(batch.owners, minlength=len(ngrams))

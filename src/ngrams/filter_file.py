@@ -27,14 +27,19 @@ def save(path, bloom_filter, origin):
 
     origin: dict of what is to be known of it, which `load` returns.
     """
+    with replacing(path, binary=True) as file:
+        write(file, bloom_filter, origin)
+
+
+def write(file, bloom_filter, origin):
+    """Write a filter to an open binary file, as `save` does."""
     description = json.loads(START[:-2] + b'}')
     description |= {'capacity': bloom_filter.capacity, 'added': bloom_filter.added}
     description['origin'] = origin
     description['crc32'] = checksum(description, bloom_filter.words)
-    with replacing(path, binary=True) as file:
-        file.write(as_line(description))
-        for part in parts_of(bloom_filter.words):
-            file.write(part.data)
+    file.write(as_line(description))
+    for part in parts_of(bloom_filter.words):
+        file.write(part.data)
 
 
 def load(path, in_memory=True):

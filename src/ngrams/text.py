@@ -11,7 +11,7 @@ import typing
 import numpy as np
 
 from encoder import END_OF_TEXT
-from support.documents import documents_of, pieces
+from support.documents import documents_of, pieces, texts_of_span
 
 LENGTH = 8  # tokens of an n-gram
 WORD = re.compile(r'[^\W_]+')  # letters and digits of any script
@@ -35,19 +35,21 @@ class Batch(typing.NamedTuple):
     spelled_ends: int
 
 
-def read(path, separator, encoder, progress):
+def read(path, separator, encoder, progress, span=None):
     """Yield the 8-grams of a file as Batches. None of them crosses the end of a document.
 
+    span: (start, stop) of a .jsonl file, in bytes: only lines that begin there; None is all of it.
     separator: documents.Separator, which splits a text into documents; None does not.
     progress: called with the number of bytes that are newly done; in all it is the file's size.
     Raises ValueError for what is no text.
     """
     done = 0
-    for batch in ngrams(documents_of(path, separator), encoder):
+    documents = texts_of_span(path, *span, separator) if span else documents_of(path, separator)
+    for batch in ngrams(documents, encoder):
         yield batch
         progress(batch.bytes)
         done += batch.bytes
-    if os.path.isfile(path):  # in a .jsonl file not all is text
+    if os.path.isfile(path) and not span:  # in a .jsonl file not all is text
         progress(max(os.path.getsize(path) - done, 0))
 
 

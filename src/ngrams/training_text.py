@@ -63,6 +63,10 @@ class TrainingText:
             )
         return known is not None and os.path.isfile(path)
 
+    def lacking(self, files, separator):
+        """Those of a list of files that were not read before, each once."""
+        return list(dict.fromkeys(file for file in files if not self.has(file, separator)))
+
     def read(self, path, separator, encoder, progress):
         """Add the 8-grams of a file; return how often <|endoftext|> is spelled in it."""
         self.saved = False
@@ -150,7 +154,7 @@ def read_all(text, files, separator, encoder, path, progress):
     progress: called with the number of bytes that are newly done.
     """
     spelled_ends, saved_at, cost = 0, time.monotonic(), 0
-    new = list(dict.fromkeys(file for file in files if not text.has(file, separator)))
+    new = text.lacking(files, separator)
     progress(total_size(files) - total_size(new))
     for file in new:
         spelled_ends += text.read(file, separator, encoder, progress)
@@ -159,6 +163,11 @@ def read_all(text, files, separator, encoder, path, progress):
             text.save(path)
             saved_at = time.monotonic()
             cost = saved_at - now
+    finish(text, new, separator, spelled_ends, path)
+
+
+def finish(text, new, separator, spelled_ends, path):
+    """Check what new files have brought, and save it."""
     if new and separator and not separator.found:
         raise ValueError(f'the separator {separator.text!r} is nowhere in {", ".join(new)}')
     note_ends(spelled_ends)

@@ -1,7 +1,5 @@
 """Log-probabilities of text under a model: of documents, continuations and choices.
 
-Shapes: B rows in a batch, S slots in a row, N positions that are scored, E embedding, V vocabulary.
-
 What is scored is a window of tokens: the last ones are scored, those before are only read as their
 context. Windows of about one length run together, and only positions that are asked for get logits,
 a few hundred positions at a time.
@@ -9,21 +7,18 @@ a few hundred positions at a time.
 
 import collections
 import concurrent.futures
-import functools
 import itertools
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-import likelihoods
-import model
 import seam
 from fast import Stored, attention_in_parts, check_dtype, session_config
-from likelihoods import finite
 from loading.loaded_model import LoadedModel
 from loading.session import SessionOwner, finite_weights, memory_for, plain_config
+from scoring.operations import Operations, plain_attention
 from scoring.rows import OWNER, PLACE, SLOT, TARGET, batches, filled, row_of, shared_rows, width_of
-from scoring.windows import Scores, Window, joined, windows_of
+from scoring.windows import Cutter, Scores, Window, joined, start_of
 from support.checks import check_whole
 
 TOKENS_AT_ONCE = 1024
@@ -34,24 +29,6 @@ POSITIONS_AT_ONCE = 512
 # faster than one run after the other. (A GPU has one queue.)
 RUNS_AT_ONCE = 2
 BATCHES_IN_POOL = 64  # The windows of so many batches are sorted by length together.
-
-
-class RowMemory(model.Memory):
-    """Causal attention within rows that are read whole: there is no KV cache.
-
-    attention: a function (q, k, v) like `model.attend`.
-    """
-
-    def __init__(self, attention):
-        self.attention = attention
-
-    def remember(self, k, v):
-        return k, v
-
-
-def plain_attention(n, bias):
-    """`model.attend` with a bias [B, 1, S, S], for rows of n slots."""
-    return functools.partial(model.attend, bias=bias)
 
 
 class Scorer(SessionOwner):
@@ -69,6 +46,8 @@ class Scorer(SessionOwner):
     else is scored: each runs in a row whose width its own length decides.
     """
 
+    run_options = None  # of the session's runs
+
     def __init__(
         self,
         model_name='124M',
@@ -84,45 +63,35 @@ class Scorer(SessionOwner):
         self.tokens_at_once, self.dtype = tokens_at_once, dtype
         loaded = self.loaded = LoadedModel(model_name, models_dir, encoder)
         self.hparams, self.encoder = loaded.hparams, loaded.encoder
-        config = plain_config()
+        config, attention, execution = plain_config(), plain_attention, seam.Execution()
+        stored = None
         if fast:
             config = session_config(large_products=True, runs_at_once=RUNS_AT_ONCE)
-        stored = Stored(dtype) if fast else None
+            stored = Stored(dtype)
+            attention, execution = attention_in_parts, stored.for_many_rows()
         with tf.Graph().as_default() as self.graph:
-            with seam.carried_out_by(stored.for_many_rows() if fast else seam.Execution()):
-                self._build(attention_in_parts if fast else plain_attention)
+            self.operations = Operations(self.hparams, execution, attention)
             self.session = tf.Session(config=config)
             loaded.restore(self.session, stored)
         self.graph.finalize()
 
-    def _build(self, attention):
-        """Define what sessions run: tokens to hidden states, and these to scores.
+    @staticmethod
+    def on(engine, tokens_at_once=TOKENS_AT_ONCE):
+        """A Scorer that scores with the weights of an open engine, which are in memory once.
 
-        attention: (number of slots, bias) -> a function (q, k, v) like `model.attend`.
+        It runs in the engine's session, also while other threads generate there. close() leaves
+        the engine open; close it before the engine.
+
+        engine: generation.engine.Engine, or whatever has its attributes session, graph, more_graph,
+          hparams, encoder, dtype, loaded, and its decoding with prefill_execution,
+          attention_of_rows, memory_of_rows and run_options.
+        Scores are those of a Scorer of the same dtype to the last bit. Tensor-parallel shards add
+        up numbers in another order: in float32 they agree to 1e-5, and in int8 and bfloat16, which
+        round in other places then, about as well as with float32.
         """
-        self.tokens = tf.placeholder(tf.int32, [None, None], 'tokens')
-        self.positions = tf.placeholder(tf.int32, [None, None], 'positions')
-        self.branches = tf.placeholder(tf.int32, [None, None], 'branches')
-        bias = model.mask_bias(visible(self.branches), tf.float32)
-        memory = RowMemory(attention(tf.shape(self.tokens)[1], bias))
-        outputs = model.model(
-            self.hparams,
-            self.tokens,
-            memories=[memory] * self.hparams.n_layer,
-            positions=self.positions,
-        )
-        self.hidden = outputs['hidden']
+        return EngineScorer(engine, tokens_at_once)
 
-        self.states = tf.placeholder(tf.float32, [None, self.hparams.n_embd], 'states')
-        self.targets = tf.placeholder(tf.int32, [None], 'targets')
-        self.k = tf.placeholder(tf.int32, [], 'k')
-        logits = seam.token_embedding(self.hparams).product(self.states)
-        self.scores = scores_of(logits, self.targets)
-        most_likely = tf.nn.top_k(logits, self.k)
-        normaliser = tf.reduce_logsumexp(logits, axis=-1, keepdims=True)
-        self.most_likely = [most_likely.indices, finite(most_likely.values - normaliser)]
-
-    def score_windows(self, windows, details=False, progress=None, ranks=True, more=()):
+    def score_windows(self, windows, details=False, progress=None, ranks=True, more=(), n_top=0):
         """Yield the Scores of windows, in their order.
 
         windows: iterable of Window, read as it goes; each has 1 <= first < len(tokens) and at most
@@ -130,11 +99,13 @@ class Scorer(SessionOwner):
         details: with entropies.  progress: called with the number of tokens that have been scored.
         ranks: False saves a tenth of the time.
         more: names of other arrays of Scores that are wanted: second_moments, mass_before.
+        n_top: how many most likely tokens are told for each position that is scored.
         Raises ValueError for a window that cannot be scored.
         """
+        check_whole('n_top', n_top, least=0, below=self.hparams.n_vocab + 1)
         for pool in self._pools(map(self._checked, windows)):
             rows = map(row_of, itertools.count(), pool)
-            yield from self._score(rows, pool, details, progress, ranks, more)
+            yield from self._score(rows, pool, details, progress, ranks, more, n_top)
 
     def score_document(
         self, tokens, context=None, stride=None, details=False, start=True, progress=None
@@ -159,11 +130,12 @@ class Scorer(SessionOwner):
         progress=None,
         ranks=True,
         more=(),
+        n_top=0,
     ):
         """Yield what `score_document` returns for each of the documents, in their order.
 
         documents: iterable of lists of tokens, read as it goes; short ones run together.
-        ranks, more: as `score_windows` takes them.
+        ranks, more, n_top: as `score_windows` takes them.
         """
         counts = collections.deque()  # of the windows of documents that have been read
 
@@ -174,7 +146,7 @@ class Scorer(SessionOwner):
                 yield from of_document
 
         parts = []
-        for scores in self.score_windows(windows(), details, progress, ranks, more):
+        for scores in self.score_windows(windows(), details, progress, ranks, more, n_top):
             parts.append(scores)
             if len(parts) == counts[0]:
                 yield joined(parts)
@@ -183,18 +155,7 @@ class Scorer(SessionOwner):
 
     def document_windows(self, tokens, context=None, stride=None, start=True):
         """The windows of a document, a list of Window; arguments as `score_document` takes them."""
-        context = self.hparams.n_ctx if context is None else context
-        check_whole('context', context, least=1, below=self.hparams.n_ctx + 1)
-        stride = max(context // 2, 1) if stride is None else stride
-        tokens = np.asarray(tokens, np.int64)
-        if start:
-            tokens = np.concatenate([[self._start()], tokens])
-        if len(tokens) < 2:
-            raise ValueError('there is no token to score')
-        return [
-            Window(tokens[begin:end], first - begin)
-            for begin, end, first in windows_of(len(tokens), context, stride)
-        ]
+        return Cutter(self.encoder, self.hparams).document_windows(tokens, context, stride, start)
 
     def score_continuations(self, pairs, details=False, progress=None, ranks=True):
         """Yield the Scores of continuations, in their order.
@@ -229,19 +190,16 @@ class Scorer(SessionOwner):
         ids = np.empty([len(windows), k], np.int32)
         logprobs = np.empty([len(windows), k], np.float32)
         rows = map(row_of, itertools.count(), windows)
-        for _, owners, results in self._results(rows, self.most_likely, {self.k: k}):
+        scores = self.operations.scores
+        fetches = [scores.top_ids, scores.top_logprobs]
+        for _, owners, results in self._results(rows, fetches, k):
             ids[owners], logprobs[owners] = results
         return ids, logprobs
-
-    def _start(self):
-        if self.encoder.end_of_text is None:
-            raise ValueError('the vocabulary has no <|endoftext|> to start a text with')
-        return self.encoder.end_of_text
 
     def _window_of(self, prompt, continuation):
         if not len(continuation):
             raise ValueError('a continuation has no tokens to score')
-        prompt = list(prompt) or [self._start()]
+        prompt = list(prompt) or [start_of(self.encoder)]
         room = max(self.hparams.n_ctx + 1 - len(continuation), 1)  # too long a one is found next
         prompt = prompt[-room:]
         return Window(prompt + list(continuation), len(prompt))
@@ -273,17 +231,18 @@ class Scorer(SessionOwner):
         if pool:
             yield pool
 
-    def _score(self, rows, windows, details, progress, ranks, more=()):
+    def _score(self, rows, windows, details, progress, ranks, more=(), n_top=0):
         """A list of Scores of the windows that rows ask for."""
         ends = np.cumsum([len(window.tokens) - window.first for window in windows])
         wanted = ['logprobs', *['ranks'] * ranks, *['entropies'] * details, *more]
-        tensors = {name: getattr(self.scores, name) for name in wanted}
+        wanted += ['top_ids', 'top_logprobs'] if n_top else []
+        tensors = {name: getattr(self.operations.scores, name) for name in wanted}
         arrays = {
-            name: np.empty(ends[-1], tensor.dtype.as_numpy_dtype)
+            name: np.empty([ends[-1], n_top][: tensor.shape.ndims], tensor.dtype.as_numpy_dtype)
             for name, tensor in tensors.items()
         }
         starts = np.concatenate([[0], ends[:-1]])
-        for places, owners, results in self._results(rows, list(tensors.values())):
+        for places, owners, results in self._results(rows, list(tensors.values()), n_top):
             for array, values in zip(arrays.values(), results, strict=True):
                 array[starts[owners] + places] = values
             if progress:
@@ -293,7 +252,7 @@ class Scorer(SessionOwner):
             for start, end in zip(starts, ends, strict=True)
         ]
 
-    def _results(self, rows, fetches, feed=None):
+    def _results(self, rows, fetches, n_top):
         """Yield (places, owners, results) of all positions that rows ask for, many at a time."""
         waiting = []  # (states, asked) with fewer positions than are worth a run
         n_waiting = 0
@@ -305,25 +264,26 @@ class Scorer(SessionOwner):
                     waiting.append((states[row.asked[:, SLOT]], row.asked))
                     n_waiting += len(row.asked)
                 if n_waiting >= at_once * POSITIONS_AT_ONCE:
-                    yield from self._finish(threads, waiting, fetches, feed or {})
+                    yield from self._finish(threads, waiting, fetches, n_top)
                     waiting, n_waiting = [], 0
             if waiting:
-                yield from self._finish(threads, waiting, fetches, feed or {})
+                yield from self._finish(threads, waiting, fetches, n_top)
 
     def _read(self, batch):
-        return batch, self._run(self.hidden, self._feed(batch))
+        return batch, self._run(self.operations.hidden, self._feed(batch))
 
-    def _finish(self, threads, waiting, fetches, feed):
+    def _finish(self, threads, waiting, fetches, n_top):
         states, asked = (np.concatenate(parts) for parts in zip(*waiting, strict=True))
 
         def results_of(start):
             some = slice(start, start + POSITIONS_AT_ONCE)
             n = len(asked[some])
-            inputs = {
-                self.states: filled(states[some]),
-                self.targets: filled(asked[some, TARGET]),
+            feed = {
+                self.operations.states: filled(states[some]),
+                self.operations.targets: filled(asked[some, TARGET]),
+                self.operations.n_top: n_top,
             }
-            results = [result[:n] for result in self._run(fetches, feed | inputs)]
+            results = [result[:n] for result in self._run(fetches, feed)]
             return asked[some, PLACE], asked[some, OWNER], results
 
         return in_order(threads, results_of, range(0, len(asked), POSITIONS_AT_ONCE))
@@ -333,12 +293,35 @@ class Scorer(SessionOwner):
         arrays = np.zeros([3, len(batch), width], np.int32)
         for array, row in zip(arrays.swapaxes(0, 1), batch, strict=True):
             array[:, : len(row.tokens)] = row.tokens, row.positions, row.branches
-        return dict(zip((self.tokens, self.positions, self.branches), arrays, strict=True))
+        inputs = self.operations.tokens, self.operations.positions, self.operations.branches
+        return dict(zip(inputs, arrays, strict=True))
 
     def _run(self, fetches, feed):
         memory = memory_for(f'{self.tokens_at_once} tokens at once: take fewer')
         with memory, finite_weights(self.loaded):
-            return self.session.run(fetches, feed)
+            return self.session.run(fetches, feed, self.run_options)
+
+
+class EngineScorer(Scorer):
+    """What `Scorer.on` makes."""
+
+    def __init__(self, engine, tokens_at_once):
+        check_whole('tokens_at_once', tokens_at_once, least=1)
+        self.tokens_at_once, self.dtype, self.loaded = tokens_at_once, engine.dtype, engine.loaded
+        self.hparams, self.encoder = engine.hparams, engine.encoder
+        self.session, self.graph = engine.session, engine.graph
+        decoding = engine.decoding
+        self.run_options = decoding.run_options
+        with engine.more_graph():
+            self.operations = Operations(
+                self.hparams,
+                decoding.prefill_execution,
+                decoding.attention_of_rows,
+                decoding.memory_of_rows,
+            )
+
+    def close(self):
+        """Nothing: the session is the engine's."""
 
 
 def in_order(threads, function, items):
@@ -354,29 +337,3 @@ def in_order(threads, function, items):
     finally:
         for future in started:
             future.cancel()
-
-
-def visible(branches):
-    """Which slots each slot sees: earlier ones of the trunk and of its own branch. [B, 1, S, S]"""
-    n = tf.shape(branches)[1]
-    earlier = model.attention_mask(n, n, dtype=tf.bool)
-    of_trunk = tf.equal(branches, 0)[:, None, :]
-    of_branch = tf.equal(branches[:, None, :], branches[:, :, None])
-    return tf.logical_and(earlier, tf.logical_or(of_trunk, of_branch))[:, None]
-
-
-def scores_of(logits, targets):
-    """The Scores of targets [N] by logits [N, V]: tensors [N].
-
-    Logits that are NaN or infinite are an InvalidArgumentError: a softmax of them is all NaN.
-    """
-    p = tf.nn.softmax(logits)  # a single kernel
-    before = likelihoods.before(logits, targets)
-    entropies, second_moments = likelihoods.moments_of(logits, p)
-    return Scores(
-        logprobs=finite(likelihoods.logprobs_of(logits, p, targets)),
-        ranks=likelihoods.ranks_of(before),
-        entropies=finite(entropies),
-        second_moments=finite(second_moments),
-        mass_before=finite(likelihoods.mass_of(before, p)),
-    )

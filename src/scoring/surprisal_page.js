@@ -1,30 +1,32 @@
 const BLOCK = 400; // tokens; a block goes on to the end of its line, or to four times as many
+const REST = 120; // milliseconds that a pointer rests on a token before its numbers replace others
 const card = document.getElementById('card');
 let shown = null;
 let pointer = ''; // where it was last
+let resting = null;
 
 const bitsOf = (data, i) => -data.logprob[i] / Math.LN2;
-const measured = { bits: bitsOf, rank: (data, i) => data.rank[i] }[MEASURE];
+const measures = { bits: bitsOf, rank: (data, i) => data.rank[i] };
+const measured = (data, i) => measures[data.look.measure](data, i);
 
-function levelOf(value) {
-  let level = LEVELS.length - 1;
-  while (level > 0 && value < LEVELS[level]) level -= 1;
+function levelOf(data, i) {
+  const { levels } = data.look;
+  const value = measured(data, i);
+  let level = levels.length - 1;
+  while (level > 0 && value < levels[level]) level -= 1;
   return level;
 }
 
-// Where blocks start: after a line's end, so that the division is not seen.
-function starts(texts) {
-  const found = [0];
-  for (let i = 0; i < texts.length - 1; i += 1) {
-    const length = i + 1 - found[found.length - 1];
-    if ((length >= BLOCK && texts[i].endsWith('\n')) || length >= 4 * BLOCK) found.push(i + 1);
-  }
-  return found;
+// Blocks end after a line's end, so that the division is not seen.
+function isFull(block) {
+  const length = block.end - block.start;
+  const endsLine = block.data.text[block.end - 1].endsWith('\n');
+  return (length >= BLOCK && endsLine) || length >= 4 * BLOCK;
 }
 
 function elementOf(data, i) {
   const element = document.createElement('span');
-  element.className = `s${levelOf(measured(data, i))}`;
+  element.className = `s${levelOf(data, i)}`;
   element.tabIndex = i === data.current ? 0 : -1;
   element.dataset.i = i;
   const text = data.text[i];
@@ -34,12 +36,14 @@ function elementOf(data, i) {
   return element;
 }
 
+// Makes elements of the tokens of a block that are none yet.
 function fill(block) {
-  if (block.filled) return;
+  if (!block.filled) block.replaceChildren();
   block.filled = true;
   const elements = [];
-  for (let i = block.start; i < block.end; i += 1) elements.push(elementOf(block.data, i));
-  block.replaceChildren(...elements);
+  const first = block.start + block.children.length;
+  for (let i = first; i < block.end; i += 1) elements.push(elementOf(block.data, i));
+  block.append(...elements);
 }
 
 function empty(block) {
@@ -47,6 +51,10 @@ function empty(block) {
   // The token that Tab leads to stays an element.
   if (block.start <= block.data.current && block.data.current < block.end) return;
   block.filled = false;
+  showPlain(block);
+}
+
+function showPlain(block) {
   block.textContent = block.data.text.slice(block.start, block.end).join('');
 }
 
@@ -63,28 +71,38 @@ function quoted(data, i) {
   return `bytes ${bytes}, which complete ${text}`;
 }
 
-function show(element) {
-  const data = element.closest('.block').data;
-  const i = Number(element.dataset.i);
-  const title = document.createElement('b');
-  title.textContent = quoted(data, i);
+function numbersOf(data, i) {
   const list = document.createElement('dl');
-  const rows = [
+  listRows(list, [
     ['log-probability', `${data.logprob[i]} nats`],
     ['surprisal', `${bitsOf(data, i).toFixed(3)} bits`],
     ['probability', Math.exp(data.logprob[i]).toPrecision(4)],
     ['rank', data.rank[i]],
     ['entropy', `${data.entropy[i]} nats`],
     ['token', `${data.id[i]}, number ${i + 1}`],
-  ];
-  for (const [label, value] of rows) {
+  ]);
+  return list;
+}
+
+// Fills a list with [label, value] pairs.
+function listRows(list, rows) {
+  const items = rows.map(([label, value]) => {
     const row = document.createElement('div');
     row.append(document.createElement('dt'), document.createElement('dd'));
     row.children[0].textContent = label;
     row.children[1].textContent = value;
-    list.append(row);
-  }
-  card.replaceChildren(title, list);
+    return row;
+  });
+  list.replaceChildren(...items);
+}
+
+function show(element) {
+  clearTimeout(resting);
+  const data = element.closest('.block').data;
+  const i = Number(element.dataset.i);
+  const title = document.createElement('b');
+  title.textContent = quoted(data, i);
+  card.replaceChildren(title, (data.look.numbersOf || numbersOf)(data, i));
   if (shown) shown.classList.remove('shown');
   shown = element;
   shown.classList.add('shown');
@@ -105,6 +123,7 @@ function place(element) {
 }
 
 function hide() {
+  clearTimeout(resting);
   card.hidden = true;
   if (shown) shown.classList.remove('shown');
   shown = null;
@@ -134,8 +153,9 @@ function target(data, i, key) {
   if (key === 'ArrowRight') return Math.min(last, i + 1);
   const step = { ArrowUp: -1, ArrowDown: 1 }[key];
   if (!step) return null;
+  const far = data.look.levels[data.look.levels.length - 2];
   let j = i + step;
-  while (j >= 0 && j <= last && measured(data, j) < LEVELS[LEVELS.length - 2]) j += step;
+  while (j >= 0 && j <= last && measured(data, j) < far) j += step;
   return j >= 0 && j <= last ? j : i;
 }
 
@@ -145,14 +165,20 @@ function listen(text) {
     const place = `${event.screenX},${event.screenY}`;
     if (place === pointer) return;
     pointer = place;
-    if (event.target.dataset.i && event.target !== shown) show(event.target);
+    clearTimeout(resting);
+    const element = event.target;
+    if (!element.dataset.i || element === shown) return;
+    // A pointer on its way to the card passes other tokens.
+    resting = setTimeout(() => element.isConnected && show(element), shown ? REST : 0);
   });
   text.addEventListener('focusin', (event) => {
     if (!event.target.dataset.i) return;
     const data = event.target.closest('.block').data;
     show(current(data, Number(event.target.dataset.i)));
   });
-  text.addEventListener('focusout', hide);
+  text.addEventListener('focusout', (event) => {
+    if (!card.contains(event.relatedTarget)) hide();
+  });
   text.addEventListener('keydown', (event) => {
     if (!event.target.dataset.i || event.ctrlKey || event.altKey || event.metaKey) return;
     const data = event.target.closest('.block').data;
@@ -166,31 +192,48 @@ function listen(text) {
   });
 }
 
+card.addEventListener('pointerenter', () => clearTimeout(resting));
 document.addEventListener('keydown', (event) => event.key === 'Escape' && hide());
 document.addEventListener('scroll', () => shown && place(shown), { passive: true });
 document.addEventListener('pointerdown', (event) => {
   if (!event.target.closest('.block, #card')) hide();
 });
 
-// Shows the text of a section, whose tokens `data` has.
-function present(section, data) {
-  const text = section.querySelector('.text');
-  const found = starts(data.text);
-  data.current = 0;
-  data.blocks = found.map((start, n) => {
-    const end = n + 1 < found.length ? found[n + 1] : data.text.length;
-    const block = document.createElement('div');
-    Object.assign(block, { className: 'block', data, start, end });
-    block.textContent = data.text.slice(start, end).join('');
-    return block;
-  });
-  text.append(...data.blocks);
-  fill(data.blocks[0]); // so that Tab finds its first token
-  data.blocks.forEach((block) => near.observe(block));
-  listen(text);
+// Shows the tokens of a text in an element, in the place of those that were there.
+function present(text, data, look) {
+  if (text.contains(shown)) hide();
+  text.querySelectorAll('.block').forEach((block) => near.unobserve(block));
+  text.replaceChildren();
+  Object.assign(data, { look, current: 0, blocks: [] });
+  extend(text, data);
+  if (!text.listened) listen(text);
+  text.listened = true;
+}
+
+// Shows the tokens that have been added to a text since.
+function extend(text, data) {
+  let block = data.blocks[data.blocks.length - 1];
+  const changed = new Set();
+  for (let i = block ? block.end : 0; i < data.text.length; i += 1) {
+    if (!block || isFull(block)) {
+      block = document.createElement('div');
+      Object.assign(block, { className: 'block', data, start: i });
+      data.blocks.push(block);
+    }
+    block.end = i + 1;
+    changed.add(block);
+  }
+  for (const each of changed) {
+    // The first one is filled so that Tab finds its first token.
+    if (each.filled || each === data.blocks[0]) fill(each);
+    else showPlain(each);
+    if (each.isConnected) continue;
+    text.append(each);
+    near.observe(each);
+  }
 }
 
 for (const section of document.querySelectorAll('section')) {
   section.data = JSON.parse(section.querySelector('script').textContent);
-  present(section, section.data);
+  present(section.querySelector('.text'), section.data, LOOK);
 }

@@ -10,6 +10,7 @@ another Look.
 import html
 import json
 import os
+import re
 import typing
 
 from support.files import shown
@@ -69,7 +70,7 @@ def head(model_name, look=SURPRISAL):
 <style>
 {own_file(__file__, 'css')}{look.css}</style>
 </head>
-<body>
+<body class="{look.measure}">
 <header>
 <h1>{title}</h1>
 <p>{look.lead}</p>
@@ -124,6 +125,11 @@ def own_file(module, ending):
         return file.read()
 
 
+def filled(template, values):
+    """A template with the values, a dict, in the place of their {{NAMES}}."""
+    return re.sub(r'\{\{([A-Z]+)\}\}', lambda match: values[match[1]], template)
+
+
 def foot(look=SURPRISAL):
     """The page from the last document on."""
     return f"""</main>
@@ -136,9 +142,9 @@ def foot(look=SURPRISAL):
 """
 
 
-def constants(look):
-    """What the script knows of a look."""
-    return f'const LEVELS = {json.dumps(look.levels)};\nconst MEASURE = {json.dumps(look.measure)};'
+def constants(look, name='LOOK'):
+    """What the script knows of a look, in a constant of this name."""
+    return f'const {name} = {json.dumps({"measure": look.measure, "levels": look.levels})};'
 
 
 CARD = '<div id="card" role="status" hidden></div>'

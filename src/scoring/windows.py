@@ -23,7 +23,10 @@ class Scores(typing.NamedTuple):
     logprobs: float32 [n], nats.  ranks: int32 [n], 1 for the argmax; of equally likely tokens
     the lower ids come first.  Of the distribution p that each token was drawn from, float32 [n]:
     entropies: nats.  second_moments: the means of log^2 p, nats^2.  mass_before: the probability of
-    all tokens that rank before this one.  All but logprobs are None where they were not asked for.
+    all tokens that rank before this one.
+    top_ids: int32 [n, k], the k most likely tokens.  top_logprobs: float32 [n, k], theirs. A token
+    of rank 1 is the first of these, and has exactly that log-probability.
+    All but logprobs are None where they were not asked for.
     """
 
     logprobs: np.ndarray
@@ -31,11 +34,18 @@ class Scores(typing.NamedTuple):
     entropies: np.ndarray | None = None
     second_moments: np.ndarray | None = None
     mass_before: np.ndarray | None = None
+    top_ids: np.ndarray | None = None
+    top_logprobs: np.ndarray | None = None
 
     @property
     def total(self):
         """The log-probability of all of them, summed in float64."""
         return float(self.logprobs.sum(dtype=np.float64))
+
+    @property
+    def top(self):
+        """The most likely tokens and their log-probabilities, or None."""
+        return None if self.top_ids is None else (self.top_ids, self.top_logprobs)
 
     @property
     def greedy(self):
@@ -70,6 +80,38 @@ def windows_of(n_tokens, context, stride):
         windows.append((max(end - context - 1, 0), end, first))
         first = end
     return windows
+
+
+class Cutter:
+    """Cuts documents into windows as a Scorer does, where there is no model but its tokenizer.
+
+    encoder, hparams: the model's.
+    """
+
+    def __init__(self, encoder, hparams):
+        self.encoder, self.hparams = encoder, hparams
+
+    def document_windows(self, tokens, context=None, stride=None, start=True):
+        """The windows of a document; arguments and errors as `Scorer.score_document` has them."""
+        context = self.hparams.n_ctx if context is None else context
+        check_whole('context', context, least=1, below=self.hparams.n_ctx + 1)
+        stride = max(context // 2, 1) if stride is None else stride
+        tokens = np.asarray(tokens, np.int64)
+        if start:
+            tokens = np.concatenate([[start_of(self.encoder)], tokens])
+        if len(tokens) < 2:
+            raise ValueError('there is no token to score')
+        return [
+            Window(tokens[begin:end], first - begin)
+            for begin, end, first in windows_of(len(tokens), context, stride)
+        ]
+
+
+def start_of(encoder):
+    """The token that a document is read after: <|endoftext|>."""
+    if encoder.end_of_text is None:
+        raise ValueError('the vocabulary has no <|endoftext|> to start a text with')
+    return encoder.end_of_text
 
 
 def split_tokens(encoder, prompt, continuation):

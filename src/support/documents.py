@@ -239,6 +239,23 @@ def texts_of_lines(path):
             yield record_of(line, f'{path} line {number}')['text']
 
 
+def texts_of_span(path, start, stop, separator=None):
+    """Yield the documents of the lines of a .jsonl file that begin in [start, stop), bytes of it.
+
+    The spans of a file, one after the other, are what `texts_of` yields.
+    """
+    with open(path, 'rb') as file:
+        file.seek(max(start - 1, 0))
+        if start:
+            file.readline()  # what began before
+        while (place := file.tell()) < stop and (data := file.readline()):
+            refuse_other(data, path, place)
+            line, _ = decode_part(data, path, place, final=True)
+            if line and not line.isspace():
+                text = record_of(line, f'{path}, the line at byte {place},')['text']
+                yield from separator.split([text]) if separator else [text]
+
+
 def lines_of(path):
     r"""Yield the lines of a file, which end in \n and nothing else."""
     held = []

@@ -93,9 +93,18 @@ def unfinished_prefix(path):
 
 def remove_abandoned(path):
     """Remove the files of killed processes that were to become `path`: nobody has locked them."""
-    for leftover in glob.glob(glob.escape(unfinished_prefix(path)) + '[0-9a-f]' * 8):
+    pattern = glob.escape(unfinished_prefix(path)) + '[0-9a-f]' * 8
+    remove_leftovers(pattern, ABANDONED_SECONDS)
+
+
+def remove_leftovers(pattern, seconds=0):
+    """Remove the unfinished files of killed processes that match a pattern.
+
+    seconds: how long a file has not changed that is removed, where other hosts' locks are not seen.
+    """
+    for leftover in glob.glob(pattern):
         with contextlib.suppress(OSError):  # it is locked, or another user's, or a folder
-            if time.time() - os.lstat(leftover).st_mtime > ABANDONED_SECONDS:
+            if time.time() - os.lstat(leftover).st_mtime >= seconds:
                 with open(leftover, 'r+b') as file:
                     if lock(file, FAR):
                         os.remove(leftover)

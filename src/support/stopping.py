@@ -29,12 +29,14 @@ class OutputLost(OSError):
 def keeping(what):
     """Have command_line.run tell what is kept of the work in the block if that is stopped.
 
-    what: str, or a function that returns one; nothing is told if it is empty.
+    what: str, or a function that returns one; nothing is told if it is empty. Of blocks within
+      each other the innermost that has anything to tell does.
     """
     try:
         yield
     except (KeyboardInterrupt, Stopped, OutputLost) as error:
-        error.kept = what() if callable(what) else what
+        if not what_is_kept(error):
+            error.kept = what() if callable(what) else what
         raise
 
 

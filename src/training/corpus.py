@@ -9,6 +9,7 @@ import os
 import numpy as np
 
 from encoder import END_OF_TEXT
+from loading.model_files import vocabulary_sha256
 from support.checks import check_whole, is_number
 from support.documents import (
     STANDARD_INPUT,
@@ -165,12 +166,6 @@ def refuse_to_replace(folder):
 
 def corpus_files():
     return [*(f'{split}.npy' for split in SPLITS), DESCRIPTION]
-
-
-def vocabulary_sha256(encoder):
-    """Return a hexadecimal digest of an encoder's tokens, ids and merges."""
-    vocabulary = [sorted(encoder.encoder.items()), list(encoder.bpe_ranks)]
-    return hashlib.sha256(json.dumps(vocabulary).encode('utf-8')).hexdigest()
 
 
 def label(train, validation):

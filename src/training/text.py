@@ -10,6 +10,7 @@ import typing
 
 import numpy as np
 
+from loading.model_files import vocabulary_sha256
 from support.checks import check_number, check_whole
 from support.documents import Separator
 from support.files import UNFINISHED
@@ -146,7 +147,7 @@ def held_out_bytes_of(folder, encoder):
     try:
         with open(path, encoding='utf-8') as file:
             description = json.load(file)
-        same = description['vocabulary_sha256'] == corpus.vocabulary_sha256(encoder)
+        same = description['vocabulary_sha256'] == vocabulary_sha256(encoder)
         held_out = description['validation']['bytes'] if 'validation' in description else None
         if held_out is not None:
             check_whole('bytes', held_out, least=1)

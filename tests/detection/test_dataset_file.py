@@ -66,6 +66,7 @@ def test_a_split_without_samples_has_no_file(tmp_path):
     'changes, message',
     [
         ({'seed': 8}, 'seed 7, not 8'),
+        ({'shards': 2}, 'shards 1, not 2'),
         ({'weights': '1b'}, "weights '1a', not '1b'"),
         ({'top_p': 0.8}, 'top_p 0.81, not 0.8'),
         ({'sizes': (2, 3, 1)}, 'holds more than 2 records'),
@@ -78,6 +79,12 @@ def test_files_made_otherwise_are_not_continued(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         open_splits(tmp_path, **changes)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_records_that_name_no_shards_are_of_one(tmp_path):
+    write_all(tmp_path)
+    with open_splits(tmp_path, shards=1) as splits:
+        assert splits.missing() == []
 
 
 def test_a_file_that_holds_something_else_is_left_as_it_is(tmp_path):

@@ -36,7 +36,7 @@ class Engine:
             if done == self.stop:
                 raise KeyboardInterrupt
             done += 1
-            tokens = list(f'{request.sample} {request.top_p}'.encode())[: settings.length]
+            tokens = list(f'{request.sample} {request.settings.top_p}'.encode())[: settings.length]
             progress(len(tokens))
             yield number, Completion(tokens, [], len(tokens) < settings.length, False)
 

@@ -4,14 +4,13 @@ import re
 
 import pytest
 
-from detection import rank_page
+from detection import findings_page, rank_page
 from detection.findings import record_of
 from detection.rank_page import LOOK
-from detection.server import page_file
 from helpers.browser import Browser, needs_browser
 from helpers.colours import contrast
 from helpers.stub_scorer import StubScorer
-from scoring import surprisal_page
+from scoring import pasted_text, surprisal_page
 from scoring.outputs import token_records
 
 TEXT = 'A text </script> with all ranks: \t\n é 日本'
@@ -25,8 +24,10 @@ def schemes(css):
 
 def test_text_is_legible_on_every_colour_in_light_and_dark():
     base = schemes(surprisal_page.own_file(surprisal_page.__file__, 'css'))
-    server = schemes(page_file('css'))
-    for page, ranks, shares in zip(base, schemes(LOOK.css), server, strict=True):
+    findings = schemes(findings_page.OWN_CSS)
+    pasted = schemes(pasted_text.CSS)
+    for page, ranks, shares, box in zip(base, schemes(LOOK.css), findings, pasted, strict=True):
+        assert contrast(box['wrong'], page['page']) >= 4.5
         assert len(LOOK.levels) == len(LOOK.names) == 4
         for level in range(4):
             assert contrast(page['ink'], ranks[f's{level}']) >= 4.5

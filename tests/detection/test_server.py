@@ -11,7 +11,8 @@ import urllib.parse
 
 import pytest
 
-from detection.server import Oracle, Server
+from detection.oracle import Oracle
+from detection.server import Server
 from helpers.browser import Browser, needs_browser
 from helpers.stub_detector import StubDetector
 from helpers.stub_scorer import StubScorer
@@ -264,11 +265,11 @@ def test_a_port_that_is_taken_is_one_line():
 
 
 ENTER = """
-const box = document.getElementById('text');
+const box = document.querySelector('textarea');
 box.value = {};
 box.dispatchEvent(new Event('input'));
 """
-SHOWN = 'return !document.getElementById("result").hidden'
+SHOWN = 'return !document.querySelector(".result").hidden'
 
 
 @pytest.mark.slow
@@ -280,21 +281,27 @@ def test_a_browser_shows_bar_numbers_tokens_and_histogram(tmp_path, start, size,
     browser = Browser(tmp_path / 'profile', size, dark)
     try:
         browser.open(server.server.address)
-        assert browser.run('return document.activeElement.id') == 'text'
+        assert browser.run('return document.activeElement.id') == 'detector-text'
         text = HARD + ' x' * 30
         browser.run(ENTER.format(json.dumps(text)))
         browser.until(SHOWN)
         record = server.tell(text)
         n, machine = record['all_tokens'], record['fake_probability']
-        assert browser.run('return document.getElementById("status").innerText') == (
+        assert browser.run('return document.querySelector(".status").innerText') == (
             f'Prediction based on {n} tokens'
         )
-        label = browser.run('return document.getElementById("shares").ariaLabel')
+        label = browser.run('return document.querySelector(".shares").ariaLabel')
         assert label == f'human {100 - 100 * machine:.2f} %, machine {100 * machine:.2f} %'
         widths = browser.run(
-            'return ["human", "machine"].map(i => document.getElementById(i).clientWidth)'
+            'return [".human", ".machine"].map(i => document.querySelector(i).clientWidth)'
         )
         assert widths[1] / sum(widths) == pytest.approx(machine, abs=0.01)
+        browser.resize(300, 900)  # where a line has no room for both labels
+        labels = 'return [...document.querySelectorAll(".labels span")].map({})'
+        assert max(browser.run(labels.format('e => e.offsetHeight'))) < 40
+        inside = 'e => e.parentNode.getBoundingClientRect().right - e.getBoundingClientRect().right'
+        assert min(browser.run(labels.format(inside))) >= 0
+        browser.resize(*size)
         assert browser.run('return document.querySelector(".text").textContent') == text
         counts = browser.run('return document.querySelector(".histogram svg").ariaLabel')
         assert counts.endswith(', '.join(map(str, record['u'])))
@@ -312,13 +319,13 @@ def test_a_browser_shows_bar_numbers_tokens_and_histogram(tmp_path, start, size,
         assert 'number 2' in browser.run('return document.getElementById("card").innerText')
 
         browser.run(ENTER.format('"short"'))
-        status = 'return document.getElementById("status").innerText.includes({})'
+        status = 'return document.querySelector(".status").innerText.includes({})'
         browser.until(status.format('"based on 5 tokens: too short to tell, under 50"'))
         browser.run(ENTER.format('"é".repeat(6000)'))
         browser.until(status.format('"a text may have at most 10,000 bytes"'))
         assert not browser.run(SHOWN)
         browser.run(ENTER.format('""'))
-        assert browser.run('return document.getElementById("status").innerText') == ''
+        assert browser.run('return document.querySelector(".status").innerText') == ''
         # The answer of 413 is the only thing that it complains of.
         assert all('413' in each['message'] for each in browser.messages())
         loaded = browser.run('return performance.getEntriesByType("resource").map(e => e.name)')
@@ -336,8 +343,8 @@ def test_a_browser_shows_scores_without_a_detector(tmp_path, start):
         browser.open(server.server.address)
         browser.run(ENTER.format('"x".repeat(60)'))
         browser.until(SHOWN)
-        assert browser.run('return document.getElementById("bar").hidden')
-        status = browser.run('return document.getElementById("status").innerText')
+        assert browser.run('return document.querySelector(".bar").hidden')
+        status = browser.run('return document.querySelector(".status").innerText')
         assert status == 'Scores based on 60 tokens'
         assert browser.messages() == []
     finally:

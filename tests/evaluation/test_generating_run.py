@@ -89,6 +89,12 @@ def test_what_the_engine_is_asked_for(run):
     second = engine.encoder.decode(engine.requests[1].prompt)
     assert second == 'Q: Capital of Italy?\nA: Rome\n\nQ: Capital of Spain?\nA:'
     assert engine.rows == 2 and engine.closed
+    assert engine.n_shards is None
+
+
+def test_text_in_int8_does_not_depend_on_the_cores_of_a_machine(run):
+    assert run(CAPITALS, '--dtype=int8')[0] == 0
+    assert run.engines[0].n_shards == 1
 
 
 def test_scorers_come_first_and_are_closed_and_baselines_need_no_model(run, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from encoder import get_encoder
+from generation import prefill
 from generation import rows as rows_module
 from generation.continuous import Completion, Request
 from generation.engine import Engine
@@ -52,12 +53,10 @@ def test_a_text_is_the_one_that_its_prompt_gives_alone(engine, settings):
 
 def test_a_request_may_have_a_top_p_of_its_own(engine):
     ps = [0.05, 0.3, 0.5, 0.8, 0.9, 1, None, 0.2, 0.7, 0.6, 0.4]
-    requests = [request._replace(top_p=p) for request, p in zip(REQUESTS, ps, strict=True)]
     settings = Settings(length=15, seed=5, top_p=0.85)
-    expected = [
-        alone(engine, [r], dataclasses.replace(settings, top_p=r.top_p or 0.85))[0]
-        for r in requests
-    ]
+    own = [p and dataclasses.replace(settings, top_p=p) for p in ps]
+    requests = [r._replace(settings=its) for r, its in zip(REQUESTS, own, strict=True)]
+    expected = [alone(engine, [r], r.settings or settings)[0] for r in requests]
     assert expected != alone(engine, requests, settings)
     for rows in (1, 4):
         assert tokens_of(engine, requests, settings, rows=rows) == expected
@@ -155,7 +154,7 @@ def scripted(texts, settings, rows, stops=(), encoder=ENCODER):
     engine = ScriptedEngine(encoder, {(i,): text for i, text in enumerate(texts)})
     requests = [Request([i]) for i in range(len(texts))]
     completed = list(engine.complete(requests, settings, stops=stops, rows=rows))
-    return completed, engine.rows
+    return completed, engine.made[0]
 
 
 def test_texts_come_as_they_end_and_others_take_their_rows():
@@ -164,7 +163,7 @@ def test_texts_come_as_they_end_and_others_take_their_rows():
     completed, rows = scripted(texts, settings, rows=2)
     assert [number for number, _ in completed] == [1, 2, 3, 4, 0, 5]
     assert [completion.tokens for _, completion in sorted(completed)] == texts
-    assert rows.joined == [[0, 1], [1], [1], [1], [1]]
+    assert rows.joined == [[0, 1], [2], [3], [4], [5]]
     assert rows.n_steps < sum(map(len, texts))
 
 
@@ -173,7 +172,7 @@ def test_rows_join_together_where_that_costs_less_than_to_wait():
     texts = [[5] * n for n in (1, 2, 3, 4, 1, 2, 3, 4)]
     completed, rows = scripted(texts, Settings(length=30, stop_at_end=True), rows=4)
     assert sorted(number for number, _ in completed) == list(range(8))
-    assert rows.joined == [[0, 1, 2, 3], [0, 1, 2], [3]]
+    assert rows.joined == [[0, 1, 2, 3], [4, 5, 6], [7]]
 
 
 def test_a_completion_says_how_its_text_has_ended():
@@ -251,7 +250,7 @@ def joins(engine, monkeypatch):
     operations = engine.operations_of_rows
 
     def recorded(fetches, feed):
-        if fetches is operations.join:
+        if fetches is operations.prefill:
             read.append(feed[operations.inputs.tokens].shape)
         return run(fetches, feed)
 
@@ -271,7 +270,7 @@ def check_as_alone(engine, prompts, length=4, **more):
 
 @pytest.fixture
 def worth_waiting(monkeypatch):
-    monkeypatch.setattr(rows_module, 'WORTH_WAITING', 8)
+    monkeypatch.setattr(prefill, 'WORTH_WAITING', 8)
 
 
 def test_what_all_prompts_share_is_read_once(engine, joins, worth_waiting):
@@ -310,7 +309,7 @@ def test_a_row_with_little_to_read_joins_beside_one_with_much(engine, joins):
 
 
 def test_prompts_of_different_sizes_are_not_read_together(engine, joins, monkeypatch):
-    monkeypatch.setattr(rows_module, 'WORTH_WAITING', 4)
+    monkeypatch.setattr(prefill, 'WORTH_WAITING', 4)
     check_as_alone(engine, [random_tokens(n, seed=n) for n in (5, 40, 4, 6, 35)])
     assert joins == [(3, 5), (2, 39)]
 
@@ -326,13 +325,13 @@ def test_a_long_prompt_is_read_in_parts(engine, joins, monkeypatch, at_once):
 
 def test_the_cache_grows_and_shrinks_with_what_is_needed(engine, monkeypatch):
     monkeypatch.setattr(rows_module, 'SLACK', 2)
-    sizes, have = [], rows_module.Rows._have
+    sizes, have = [], rows_module.Rows._have_room
 
     def recorded(self, *arguments, **more):
         have(self, *arguments, **more)
         sizes.append(self.capacity)
 
-    monkeypatch.setattr(rows_module.Rows, '_have', recorded)
+    monkeypatch.setattr(rows_module.Rows, '_have_room', recorded)
     prompts = [random_tokens(n, seed=n) for n in (3, 50, 4, 45, 6, 2, 61)]
     check_as_alone(engine, prompts, rows=1)
     check_as_alone(engine, prompts, rows=2)
@@ -358,7 +357,7 @@ def test_random_requests_as_alone(engine, monkeypatch):
     monkeypatch.setattr(rows_module, 'PREFILL_AT_ONCE', 13)
     random = np.random.default_rng(5)
     for length, n_rows, waiting in [(9, 2, 1), (3, 5, 5), (6, 3, 99)]:
-        monkeypatch.setattr(rows_module, 'WORTH_WAITING', waiting)
+        monkeypatch.setattr(prefill, 'WORTH_WAITING', waiting)
         texts = random.integers(50257, size=[3, 60]).tolist()
         prompts = [texts[random.integers(3)][: random.integers(1, 50)] for _ in range(12)]
         prompts = [p + random.integers(9, size=random.integers(6)).tolist() for p in prompts]

@@ -12,6 +12,7 @@ SAMPLES = [('one', [1, 2, 3], False), ('zwei\n"日本" \ufffd', [4, 5, 6], True)
 
 def open_file(path, model='demo', **changes):
     origin = {'model': model, 'weights': changes.pop('weights', '1a')}
+    origin |= {name: changes.pop(name) for name in ['shards'] if name in changes}
     return SampleFile(str(path), origin, SETTINGS | changes)
 
 
@@ -218,3 +219,13 @@ def test_a_record_that_fits_the_disk_in_part_is_written_again(tmp_path):
         signal.signal(signal.SIGXFSZ, handler)
     assert complete.startswith(path.read_bytes())
     assert write_all(path) == complete
+
+
+def test_records_that_name_no_shards_are_of_one(tmp_path):
+    path = tmp_path / 'out.jsonl'
+    complete = write_all(path)
+    with open_file(path, shards=1) as sink:
+        assert sink.written == 3
+    with pytest.raises(ValueError, match='was made with shards=1, not 2'):
+        open_file(path, shards=2)
+    assert path.read_bytes() == complete

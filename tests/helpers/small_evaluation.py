@@ -29,8 +29,9 @@ class Evaluation:
         self.scorers.append(TableScorer(encoder, lambda context: model(context)))
         return self.scorers[-1]
 
-    def start_engine(self, model_name, models_dir, encoder, dtype):
+    def start_engine(self, model_name, models_dir, n_shards, encoder, dtype):
         self.engines.append(ScriptedEngine(encoder, self.answers, after=self.after))
+        self.engines[-1].n_shards = n_shards
         return self.engines[-1]
 
     def __call__(self, *flags, model='small'):

@@ -17,10 +17,11 @@ class StubScorer:
     def __init__(self, before=lambda tokens: None):
         self.before = before
 
-    def score_documents(self, documents, details, progress, more):
+    def score_documents(self, documents, details, progress=None, more=()):
         for tokens in documents:
             self.before(tokens)
-            progress(len(tokens))
+            if progress:
+                progress(len(tokens))
             ranks = 1 + np.array(tokens, np.int32)
             n = len(tokens)
             yield Scores(

@@ -23,7 +23,7 @@ class TableScorer(Scorer):
     def close(self):
         pass
 
-    def score_windows(self, windows, details=False, progress=None, ranks=True, more=()):
+    def score_windows(self, windows, details=False, progress=None, ranks=True, more=(), n_top=0):
         for tokens, first in windows:
             tokens = [int(token) for token in tokens]
             assert 1 <= first < len(tokens) <= self.hparams.n_ctx + 1

@@ -8,8 +8,18 @@ import types
 
 import pytest
 
+from encoder import Encoder
+from helpers.texts import byte_encoder
 from loading import model_files
-from loading.model_files import NAMING, ModelFiles, find_model, fingerprint, load_encoder, weights
+from loading.model_files import (
+    NAMING,
+    ModelFiles,
+    find_model,
+    fingerprint,
+    load_encoder,
+    vocabulary_sha256,
+    weights,
+)
 
 WEIGHTS = ['model.ckpt.index', 'model.ckpt.data-00000-of-00001']
 RELEASE = ['encoder.json', 'vocab.bpe', 'hparams.json', 'checkpoint', *WEIGHTS]
@@ -242,3 +252,18 @@ def test_an_old_name_is_explained(tmp_path):
     assert 'it is now called 124M: get it with: python3 download_model.py 124M' in refusal(
         '117M', tmp_path
     )
+
+
+def test_vocabularies_differ_in_their_digest():
+    encoder = byte_encoder()
+    ids = encoder.encoder
+    merged = ids | {'ab': 257, 'bc': 258}
+    encoders = [
+        encoder,
+        byte_encoder(257),
+        Encoder(merged, [('a', 'b'), ('b', 'c')]),
+        Encoder(merged, [('b', 'c'), ('a', 'b')]),
+    ]
+    assert len(set(map(vocabulary_sha256, encoders))) == 4
+    reordered = Encoder(dict(reversed(ids.items())), [])
+    assert vocabulary_sha256(reordered) == vocabulary_sha256(encoder)

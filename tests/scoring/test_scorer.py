@@ -71,7 +71,7 @@ def test_windows_are_scored_as_by_numpy(demo, expected):
     windows = [Window(tokens[:n], first) for n, first in sizes]
     counted = []
     more = 'second_moments', 'mass_before'
-    results = list(demo.score_windows(windows, True, progress=counted.append, more=more))
+    results = list(demo.score_windows(windows, True, counted.append, more=more, n_top=3))
     assert len(results) == len(windows)
     assert not any(array is None for scores in results for array in scores)
     for (n, first), scores in zip(sizes, results, strict=True):
@@ -166,7 +166,7 @@ def test_scores_are_the_same_bit_for_bit_whatever_the_batch_size_and_company(mod
         Window(random.integers(4096, size=n), int(random.integers(1, n)))
         for n in random.integers(2, 257, size=40)
     ]
-    everything = dict(details=True, more=('second_moments', 'mass_before'))
+    everything = dict(details=True, more=('second_moments', 'mass_before'), n_top=7)
     results = list(demo.score_windows(windows, **everything))
     for tokens_at_once, order in [(1, random.permutation(40)), (5000, random.permutation(40)[:13])]:
         with Scorer('demo', str(models_dir), tokens_at_once=tokens_at_once) as other:
@@ -194,7 +194,7 @@ def test_a_shared_prompt_is_read_once(demo, monkeypatch):
     run = Scorer._run
 
     def counting(self, fetches, feed):
-        read.extend(tokens.size for key, tokens in feed.items() if key is demo.tokens)
+        read.extend(tokens.size for key, tokens in feed.items() if key is demo.operations.tokens)
         return run(self, fetches, feed)
 
     monkeypatch.setattr(Scorer, '_run', counting)
@@ -278,7 +278,7 @@ def test_logits_of_a_batch_are_never_there(models_dir, monkeypatch):
         def measured(fetches, feed):
             with alone:
                 largest, *_ = largest_tensors(fetches, feed, scorer.session)
-                (reading if fetches is scorer.hidden else scoring).append(largest)
+                (reading if fetches is scorer.operations.hidden else scoring).append(largest)
                 return scorer.session.run(fetches, feed)
 
         monkeypatch.setattr(scorer, '_run', measured)

@@ -89,6 +89,15 @@ def test_who_stops_a_program_is_told_what_is_kept(call, error, status, expected,
     assert call(function) == (status, '', expected)
 
 
+@pytest.mark.parametrize('inner, told', [('parts stay', 'parts stay'), ('', 'files stay')])
+def test_of_what_is_kept_the_innermost_block_tells(call, inner, told):
+    def function():
+        with stopping.keeping('files stay'), stopping.keeping(lambda: inner):
+            raise KeyboardInterrupt
+
+    assert call(function)[2] == f'\n{told}\n'
+
+
 @pytest.mark.parametrize('number, status', TERMINATING)
 def test_work_goes_on_until_it_may_stop(call, python_signals, number, status):
     """A terminal that closes sends its signal twice, and takes nothing more."""

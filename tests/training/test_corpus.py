@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoder import CHUNK_CHARACTERS, END_OF_TEXT, Encoder, get_encoder
+from encoder import CHUNK_CHARACTERS, END_OF_TEXT, get_encoder
 from helpers.memory import peak_memory
 from helpers.paths import ROOT
 from helpers.texts import byte_encoder, write_lines
+from loading.model_files import vocabulary_sha256
 from support import documents
 from training import corpus
 from training.windows import open_tokens
@@ -99,7 +100,7 @@ def test_the_description_says_what_was_written_and_from_what(tmp_path):
         size = len(''.join(texts).encode('utf-8'))
         counts = {'documents': len(texts), 'tokens': size + len(texts), 'bytes': size}
         assert returned.pop(split) == counts
-    assert returned.pop('vocabulary_sha256') == corpus.vocabulary_sha256(byte_encoder())
+    assert returned.pop('vocabulary_sha256') == vocabulary_sha256(byte_encoder())
     assert returned == {
         'split': 'document',
         'sources': [str(source)],
@@ -118,20 +119,6 @@ def test_a_source_may_have_a_name_that_is_not_utf8(tmp_path):
     source.write_bytes(b'some text')
     corpus.encode_corpus(corpus.Sources([source]), BYTES, tmp_path)
     assert described(tmp_path)['sources'] == [str(source)]
-
-
-def test_vocabularies_differ_in_their_digest():
-    ids = BYTES.encoder
-    merged = ids | {'ab': 257, 'bc': 258}
-    encoders = [
-        BYTES,
-        byte_encoder(257),
-        Encoder(merged, [('a', 'b'), ('b', 'c')]),
-        Encoder(merged, [('b', 'c'), ('a', 'b')]),
-    ]
-    assert len(set(map(corpus.vocabulary_sha256, encoders))) == 4
-    reordered = Encoder(dict(reversed(ids.items())), [])
-    assert corpus.vocabulary_sha256(reordered) == corpus.vocabulary_sha256(BYTES)
 
 
 def test_progress_adds_up_to_the_bytes_of_text(tmp_path, monkeypatch):

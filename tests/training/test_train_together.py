@@ -70,7 +70,7 @@ def metrics(encoded, name):
 def test_two_processes_train_as_one_with_the_doubled_batch(encoded):
     workers = free_addresses(2)
     pair = [
-        start('two', encoded, '--batch_size', 2, '--workers', workers, '--task', task)
+        start('two', encoded, '--batch_size', 2, '--processes', workers, '--task', task)
         for task in (0, 1)
     ]
     outputs = [process.communicate(timeout=200) for process in pair]
@@ -123,7 +123,7 @@ command_line.run(train.train, sys.argv[2:])
 def test_others_wait_for_a_validation_however_long_it_takes(encoded):
     workers = free_addresses(2)
     code = ('-c', SLOW, ROOT / 'src')
-    flags = ('--steps', 2, '--validate_every', 1, '--workers', workers)
+    flags = ('--steps', 2, '--validate_every', 1, '--processes', workers)
     pair = [start('slow', encoded, *flags, '--task', task, code=code) for task in (0, 1)]
     outputs = [process.communicate(timeout=200) for process in pair]
     assert [process.returncode for process in pair] == [0, 0], outputs
@@ -139,7 +139,7 @@ def test_a_signal_to_all_workers_or_to_one_saves_and_all_leave(encoded):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # children inherit SIG_IGN
     try:
         for number, stopped in [(2, (0, 1)), (2, (0,)), (2, (1,)), (15, (0,)), (15, (1,))]:
-            workers = ('--workers', free_addresses(2))
+            workers = ('--processes', free_addresses(2))
             pair = [start('stopped', encoded, *flags, *workers, '--task', t) for t in (0, 1)]
             wait_for_steps(encoded, 'stopped', pair, more=20)
             for task in stopped:
@@ -155,7 +155,7 @@ def test_a_signal_to_all_workers_or_to_one_saves_and_all_leave(encoded):
     finally:
         signal.signal(signal.SIGINT, before)
     for name in ('stopped', 'whole'):
-        workers = ('--workers', free_addresses(2))
+        workers = ('--processes', free_addresses(2))
         pair = [start(name, encoded, *flags, *workers, '--task', task) for task in (0, 1)]
         outputs = [process.communicate(timeout=200) for process in pair]
         assert [process.returncode for process in pair] == [0, 0], outputs
@@ -183,7 +183,7 @@ def wait_for_steps(encoded, name, processes, more):
 def test_settings_that_differ_end_both(encoded):
     workers = free_addresses(2)
     pair = [
-        start('two', encoded, '--seed', task, '--workers', workers, '--task', task)
+        start('two', encoded, '--seed', task, '--processes', workers, '--task', task)
         for task in (0, 1)
     ]
     for process in pair:
