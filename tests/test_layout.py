@@ -27,6 +27,7 @@ MAY_IMPORT = {
     'ngrams': {'ngrams', 'core', 'support', 'loading', 'evaluation', 'cluster'},
     'conversion': LOADED | {'conversion'},
     'detection': LOADED | {'detection', 'generation', 'scoring', 'cluster'},
+    'serving': LOADED | {'serving', 'generation', 'scoring', 'detection'},
 }
 # The tokenizer's notion of a word and name of the end, by which support/documents.py cuts texts.
 OF_TOKENIZER = ('BOUNDARY', 'END_OF_TEXT', 'check_surrogates', 'chunks')

@@ -1,0 +1,1 @@
+"""A server that continues and scores texts for programs and people."""
