@@ -118,7 +118,7 @@ $(VENV)/.run: requirements.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.txt requirements-evaluation.txt \
-		requirements-detection.txt
+		requirements-detection.txt requirements-serve.txt requirements-cluster.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 

@@ -27,7 +27,7 @@ import time
 import decode_peers
 import numpy as np
 from decode_peers import read_sizes
-from side_by_side import FLAG, Worker, make_model, measure, report, serve
+from side_by_side import FLAG, Worker, make_model, measure, peak_memory, report, serve
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'src'))
@@ -78,8 +78,8 @@ def decode_benchmark(
         workloads: BATCHxPROMPT+NEW, separated by commas; None takes all that this file names
         engines: ours, ours-bfloat16, ours-int8, ours.xla (--xla), ours.whole (without shards),
             ctranslate2, ctranslate2-int8, transformers, llama.cpp, llama.cpp-int8 (q8_0; batch 1),
-            concat (the 2019 loop on today's TensorFlow); None takes what suits each workload,
-            llama.cpp where its package is installed
+            transformers-bfloat16, concat (the 2019 loop on today's TensorFlow); None takes what
+            suits each workload, llama.cpp where its package is installed
         repeats: counted rounds
         starts: processes started to measure the time to a first token; 0 leaves that out
         quick: three workloads, two rounds and no start
@@ -283,16 +283,6 @@ def sizes_of(models_dir, model_name):
     """How many weights each token is multiplied with."""
     sizes = read_sizes(models_dir, model_name)
     return sizes['n_embd'] * (12 * sizes['n_layer'] * sizes['n_embd'] + sizes['n_vocab'])
-
-
-def peak_memory():
-    """The most bytes that this process has had in memory."""
-    try:
-        import resource
-    except ImportError:  # on Windows
-        return float('nan')
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == 'darwin' else peak * 1024
 
 
 def bytes_a_weight(dtype):

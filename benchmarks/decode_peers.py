@@ -10,6 +10,7 @@ import json
 import os
 
 import numpy as np
+from side_by_side import torch_device
 
 WITH_FILES = 'ctranslate2', 'llama.cpp'  # engines that read a model which they write first
 RANDOM = np.random.default_rng(0)
@@ -29,13 +30,15 @@ def transformers(models_dir, model_name, dtype, scratch):
 
     logging.set_verbosity_error()
     sizes = read_sizes(models_dir, model_name)
+    device = torch_device()
     network = GPT2LMHeadModel(GPT2Config(vocab_size=sizes.pop('n_vocab'), **sizes)).eval()
+    network = network.to(device, getattr(torch, dtype))
 
     def generate(prompts, n):
         with torch.inference_mode():
             out = network.generate(
-                torch.tensor(prompts),
-                attention_mask=torch.ones(len(prompts), len(prompts[0]), dtype=torch.long),
+                torch.tensor(prompts, device=device),
+                attention_mask=torch.ones(len(prompts), len(prompts[0]), device=device),
                 do_sample=True,
                 top_k=0,
                 min_new_tokens=n,

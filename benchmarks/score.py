@@ -20,7 +20,7 @@ import tempfile
 import time
 
 import numpy as np
-from side_by_side import FLAG, Worker, make_model, measure, report, serve
+from side_by_side import FLAG, Worker, make_model, measure, report, serve, torch_device
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'src'))
@@ -122,19 +122,21 @@ def transformers(models_dir, model_name, sizes, dtype):
             **others,
         )
     ).eval()
+    device = torch_device()
+    network.to(device)
 
     def score(rows, details):
-        tokens = torch.tensor(rows)
+        tokens = torch.tensor(rows, device=device)
         targets = tokens[:, 1:].flatten()
         with torch.inference_mode():
-            with torch.autocast('cpu', torch.bfloat16, enabled=dtype == 'bfloat16'):
+            with torch.autocast(device, torch.bfloat16, enabled=dtype == 'bfloat16'):
                 logits = network(tokens[:, :-1], use_cache=False).logits
             logits = logits.flatten(0, 1).float()
             if not details:
                 return torch.nn.functional.cross_entropy(logits, targets).item()
             logprobs = logits.log_softmax(-1)
             chosen = logprobs.gather(1, targets[:, None])
-            (logprobs > chosen).sum(-1).numpy(), -(logprobs.exp() * logprobs).sum(-1).numpy()
+            (logprobs > chosen).sum(-1).cpu(), -(logprobs.exp() * logprobs).sum(-1).cpu()
             return -chosen.mean().item()
 
     return score

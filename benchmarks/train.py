@@ -5,7 +5,7 @@ Every engine runs in a process of its own, from random weights, on the same rand
 AdamW, clipping at 1 and no dropout; `score` is the loss alone. Rounds are interleaved, so that a
 busy machine slows all alike; the first round warms up and is not counted. Speeds are medians of
 tokens per second; only their ratios, taken in one run, mean anything. Peak memory is that of the
-process until then, as the operating system counts it (Linux and macOS).
+process until then, as the operating system counts it (Linux and macOS), or on the GPU.
 
     python benchmarks/train.py                      # 124M shapes, about ten minutes
     python benchmarks/train.py --shapes small --repeats 3
@@ -19,7 +19,7 @@ import sys
 import time
 
 import numpy as np
-from side_by_side import FLAG, Worker, measure, report, serve
+from side_by_side import FLAG, Worker, measure, peak_memory, report, serve, torch_device
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'src'))
@@ -89,17 +89,9 @@ def work(engine, dtype, shapes, batch_size, window):
         losses = [workloads[workload](rows) for _ in range(steps)]
         seconds = time.perf_counter() - begin
         assert all(map(math.isfinite, losses)), losses
-        return {'seconds': seconds, 'loss': losses[-1], 'peak': peak_memory()}
+        return {'seconds': seconds, 'loss': losses[-1], 'peak': peak_memory() / 1e9}
 
     serve(answer)
-
-
-def peak_memory():
-    """Of this process in GB."""
-    import resource
-
-    unit = 1 if sys.platform == 'darwin' else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 def ours(sizes, dtype, batch_size, window):
@@ -146,12 +138,13 @@ def transformers(sizes, dtype, batch_size, window):
         bos_token_id=None,
         eos_token_id=None,
     )
-    network = GPT2LMHeadModel(config)
+    device = torch_device()
+    network = GPT2LMHeadModel(config).to(device)
     adam = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY, fused=True)
 
     def mean_loss(rows):
-        tokens = torch.tensor(rows, dtype=torch.long)
-        with torch.autocast('cpu', torch.bfloat16, enabled=dtype == 'bfloat16'):
+        tokens = torch.tensor(rows, dtype=torch.long, device=device)
+        with torch.autocast(device, torch.bfloat16, enabled=dtype == 'bfloat16'):
             logits = network(tokens[:, :-1], use_cache=False).logits
         return torch.nn.functional.cross_entropy(
             logits.flatten(0, 1).float(), tokens[:, 1:].flatten()

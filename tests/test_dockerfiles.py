@@ -118,7 +118,7 @@ def test_the_user_is_not_root(dockerfile):
     [('Dockerfile.cpu', 'tensorflow-cpu'), ('Dockerfile.gpu', 'tensorflow[and-cuda]')],
 )
 def test_tensorflow_is_the_right_one_in_the_range_of_the_requirements(dockerfile, package):
-    _, command = find(dockerfile, 'RUN', 'pip install')
+    _, command = find(dockerfile, 'RUN', '-r requirements.txt')
     edit = re.search("sed -i '(.+?)' requirements.txt", command)[1]
     requirements = (ROOT / 'requirements.txt').read_text(encoding='utf-8')
     edited = subprocess.run(
@@ -157,3 +157,27 @@ def test_the_default_command_samples(image):
     )
     assert result.returncode == 0, result.stderr
     assert re.search('={40} SAMPLE 1 ={40}\n.+={40} SAMPLE 2 ={40}\n.+', result.stdout, re.DOTALL)
+
+
+@needs_sh
+@both
+def test_serve_runs_the_server_with_the_flags_that_follow(dockerfile, image):
+    _, command = find(dockerfile, 'RUN', '/usr/local/bin/serve')
+    made = image.run(['sh', '-c', command.replace('/usr/local/bin', str(image.programs))])
+    assert (made.returncode, made.stderr) == (0, '')
+    python = image.programs / 'python'
+    python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n', encoding='utf-8')
+
+    result = image.run([image.programs / 'serve', '--api_key', 'a key'], MODEL='124M')
+    flags = ['--model_name', '124M', '--host', '0.0.0.0', '--api_key', 'a key']
+    assert result.stdout.splitlines() == ['src/serve.py', *flags]
+    image.fill(dockerfile)
+    assert (image.folder / 'src' / 'serve.py').exists()
+
+
+@both
+def test_what_the_server_needs_is_installed(dockerfile):
+    position, command = find(dockerfile, 'RUN', '-r requirements-serve.txt')
+    assert '-r requirements.txt' in command
+    copied = [os.path.normpath(path) for _, path in copies(dockerfile, before=position)]
+    assert {'requirements.txt', 'requirements-serve.txt'} <= set(copied)
