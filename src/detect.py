@@ -17,13 +17,12 @@ from detection.parts import detector_digest, found_in_parts
 from detection.start import scoring_model
 from fast import check_dtype, takes_dtype
 from loading.model_files import load_encoder_with_end
-from scoring.documents import read
-from scoring.outputs import check_outputs, print_all
+from scoring.documents import begun, read
+from scoring.outputs import files_to_score, print_all
 from scoring.parts import ARRAYS, model_settings, output_of
 from scoring.start import start_scorer
 from support import command_line, stopping
 from support.checks import check_whole
-from support.documents import Separator, find_files
 from support.files import expand
 
 
@@ -66,16 +65,12 @@ def detect(
         separator: what stands between the documents of a text, such as '<|endoftext|>'
         <workers>
     """
-    if not sources:
-        raise ValueError('name at least one source: a file, a folder, a pattern, or - for stdin')
     check_whole('tokens_at_once', tokens_at_once, least=1)
     check_dtype(dtype)
     spread = Spread(workers, scheduler, parts, part_size)
     spread.check()
-    files = find_files(sources)
-    separator = None if separator is None else Separator(separator)
     outputs = [path for path in (output, html) if path is not None]
-    check_outputs(outputs, files)
+    files, separator = files_to_score(sources, separator, outputs)
     models_dir = expand(models_dir)
     detector = None if detector is None else expand(detector)
     model_name = scoring_model(model_name, models_dir, detector)
@@ -85,9 +80,7 @@ def detect(
     with contextlib.suppress(Prepared), contextlib.ExitStack() as stack:
         quiet = spread.asked or None  # then parts have a bar
         bar = stack.enter_context(tqdm(total=0, unit=' tokens', unit_scale=True, disable=quiet))
-        documents = read(files, encoder, bar, separator)
-        first = next(documents)  # refuse what cannot be read before TensorFlow is loaded
-        documents = itertools.chain([first], documents)
+        documents = begun(read(files, encoder, bar, separator))
         if spread.asked:
             settings = model_settings(model_name, models_dir, dtype)
             settings |= {

@@ -14,14 +14,13 @@ from cluster.made import Prepared
 from fast import check_dtype, takes_dtype
 from hparams import read_hparams
 from loading.model_files import find_model, load_encoder_with_end
-from scoring.documents import read
-from scoring.outputs import check_outputs, open_sinks, print_all, report
+from scoring.documents import begun, read
+from scoring.outputs import files_to_score, open_sinks, print_all, report
 from scoring.parts import ARRAYS, model_settings, output_of, scored_in_parts
 from scoring.start import start_scorer
 from scoring.windows import Cutter
 from support import command_line, stopping
 from support.checks import check_whole
-from support.documents import Separator, find_files
 from support.files import expand
 
 
@@ -70,16 +69,12 @@ def score(
         separator: what stands between the documents of a text, such as '<|endoftext|>'
         <workers>
     """
-    if not sources:
-        raise ValueError('name at least one source: a file, a folder, a pattern, or - for stdin')
     check_whole('tokens_at_once', tokens_at_once, least=1)
     check_dtype(dtype)
     spread = Spread(workers, scheduler, parts, part_size)
     spread.check()
-    files = find_files(sources)
-    separator = None if separator is None else Separator(separator)
     outputs = [path for path in (tokens, html) if path is not None]
-    check_outputs(outputs, files)
+    files, separator = files_to_score(sources, separator, outputs)
     models_dir = expand(models_dir)
     hparams = read_hparams(f'{find_model(model_name, models_dir)}/hparams.json')
     context = hparams.n_ctx if context is None else context
@@ -92,9 +87,7 @@ def score(
     with contextlib.suppress(Prepared), contextlib.ExitStack() as stack:
         quiet = spread.asked or None  # then parts have a bar
         bar = stack.enter_context(tqdm(total=0, unit=' tokens', unit_scale=True, disable=quiet))
-        documents = read(files, encoder, bar, separator)
-        first = next(documents)  # refuse what cannot be read before TensorFlow is loaded
-        documents = itertools.chain([first], documents)
+        documents = begun(read(files, encoder, bar, separator))
         if spread.asked:
             cutter = Cutter(encoder, hparams)
             settings = model_settings(model_name, models_dir, dtype)

@@ -1,5 +1,6 @@
 """The documents of files with their tokens, to be scored. No TensorFlow."""
 
+import itertools
 import typing
 
 from encoder import END_OF_TEXT
@@ -14,6 +15,11 @@ class Document(typing.NamedTuple):
     file: int
     text: str
     tokens: list
+
+
+def begun(documents):
+    """An iterator whose first document is read now: what cannot be read is refused at once."""
+    return itertools.chain([next(documents)], documents)
 
 
 def read(files, encoder, bar, separator=None):

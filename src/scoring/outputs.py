@@ -12,12 +12,25 @@ from tqdm import tqdm
 
 from scoring import surprisal_page
 from scoring.documents import name_of
-from support.documents import STANDARD_INPUT
+from support.documents import STANDARD_INPUT, Separator, find_files
 from support.files import replacing
 
 COLUMNS = ('tokens', 'perplexity', 'bits per byte')  # of the table of files
 GAP = '  '  # between two columns
 SHORTEST = 8  # characters of a name are shown in the narrowest terminal
+
+
+def files_to_score(sources, separator, outputs):
+    """The files of sources, and the Separator of documents in them or None.
+
+    sources, separator: as the flags of a script give them.  outputs: paths that it writes to.
+    Raises ValueError for sources that are not there, and for an output that is one of them.
+    """
+    if not sources:
+        raise ValueError('name at least one source: a file, a folder, a pattern, or - for stdin')
+    files = find_files(sources)
+    check_outputs(outputs, files)
+    return files, None if separator is None else Separator(separator)
 
 
 def check_outputs(outputs, files):

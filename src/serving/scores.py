@@ -23,7 +23,7 @@ def stopper(gone):
 
 
 def prompt_logprobs(scorer, tokens, n_top, gone=lambda: False):
-    """The log-probability of each token of a prompt after those before it, and the likeliest ones.
+    """The log-probability of each token of a prompt, and the most likely ones in its place.
 
     tokens: ids, at least one and at most n_ctx + 1.
     Returns a list of nats and a list of [(id, nats)], n_top of them, best first. The first of both
