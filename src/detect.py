@@ -71,6 +71,7 @@ def detect(
     spread.check()
     outputs = [path for path in (output, html) if path is not None]
     files, separator = files_to_score(sources, separator, outputs)
+    spread.check_alone(output_of(outputs))
     models_dir = expand(models_dir)
     detector = None if detector is None else expand(detector)
     model_name = scoring_model(model_name, models_dir, detector)

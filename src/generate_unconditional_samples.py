@@ -80,6 +80,7 @@ def sample_model(
     spread.check()
     if spread.asked and (not nsamples or output is None):
         raise ValueError('--workers and --scheduler need --output and --nsamples')
+    spread.check_alone(output)
     models_dir = expand(models_dir)
     folder = find_model(model_name, models_dir)
     n_ctx = read_hparams(f'{folder}/hparams.json').n_ctx

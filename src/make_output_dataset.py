@@ -90,8 +90,10 @@ def make_output_dataset(
     shards, said = shards_of_file(None, dtype)
     origin |= said
     engine = None
-    for sampler, its in zip(chosen, settings, strict=True):
-        path = os.path.join(expand(folder), name + sampler.suffix)
+    paths = [os.path.join(expand(folder), name + sampler.suffix) for sampler in chosen]
+    for path in paths:
+        spread.check_alone(path)
+    for sampler, its, path in zip(chosen, settings, paths, strict=True):
         made_by = making.provenance(origin, sampler, its)
         with Splits(path, sizes, made_by, tokens) as splits:
             if not splits.missing() and not spread.is_begun(path):

@@ -74,6 +74,7 @@ def overlap(
     spread.check()
     training, tests = find_files(texts[:1]), find_files(texts[1:])
     check_places(filter, results, figure, training + tests)
+    spread.check_alone(filter)
     encoder = load_encoder(model_name, models_dir)
     vocabulary = vocabulary_sha256(encoder)
     if spread.asked:

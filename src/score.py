@@ -75,6 +75,7 @@ def score(
     spread.check()
     outputs = [path for path in (tokens, html) if path is not None]
     files, separator = files_to_score(sources, separator, outputs)
+    spread.check_alone(output_of(outputs))
     models_dir = expand(models_dir)
     hparams = read_hparams(f'{find_model(model_name, models_dir)}/hparams.json')
     context = hparams.n_ctx if context is None else context

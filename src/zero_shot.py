@@ -42,7 +42,7 @@ from cluster.flags import Spread, takes_workers
 from cluster.made import Prepared
 from evaluation.generating_run import check_exports, export_texts
 from evaluation.open_choices import choices_of
-from evaluation.parts import run_all_in_parts
+from evaluation.parts import forget_parts, run_all_in_parts, stem_of
 from evaluation.results import ResultsFile
 from evaluation.runs import (
     kept_of,
@@ -155,12 +155,15 @@ def evaluate(
     with contextlib.suppress(Prepared), opened as results:
         runs = runs_of(chosen, examples, context, strides, limit, pairs, choices)
         todo = [run for run in runs if not results.has(run.name, run.data, run.choices)]
+        if restart:
+            forget_parts(results, spread)
         if todo and spread.asked:
             folders = {'models_dir': models_dir, 'data_dir': expand(data_dir)}
             resources = {name: os.path.abspath(folder) for name, folder in folders.items()}
             resources['batch_size'] = batch_size
             run_all_in_parts(runs, encoder, hparams, results, origin, resources, spread)
         elif todo:
+            spread.check_alone(stem_of(results))
             loaded = dict(encoder=encoder, dtype=dtype)
             shards, _ = shards_of_file(None, dtype)
             with stopping.keeping(kept_of(todo, results)):

@@ -209,6 +209,8 @@ def test_workers_change_nothing(run, by_workers, detector, file, tmp_path, monke
     by_workers.stops_after = 1
     status, out, err = run(*flags)
     assert (status, out) == (130, '') and 'b.jsonl.parts keeps what is made' in err
+    status, out, err = run(*flags[:-2])  # by itself
+    assert (status, out) == (2, '') and 'b.jsonl.parts holds parts that workers have made' in err
     by_workers.stops_after = None
     assert run(*flags) == expected
     assert run(file, lines, outputs[2][0], *with_detector, '--workers=2') == expected  # no page

@@ -236,6 +236,16 @@ def test_a_worker_with_other_weights_is_refused(call, fast_start, flags, tmp_pat
         make_share(tmp_path / 'bytes.parts', 0, 1)
 
 
+def test_a_worker_with_another_vocabulary_is_refused(call, flags, tmp_path):
+    shared(call, flags, tmp_path, '--workers', 0)
+    file = tmp_path / 'bytes.parts' / 'job.json'
+    description = json.loads(file.read_text())
+    description['settings']['vocab.bpe'] = 'other'
+    file.write_text(json.dumps(description))
+    with pytest.raises(ValueError, match='vocab.bpe in .* is .*, not other'):
+        make_share(tmp_path / 'bytes.parts', 0, 1)
+
+
 def test_files_of_one_process_are_continued_and_continue(call, fast_start, flags, tmp_path):
     alone, together = tmp_path / 'alone', tmp_path / 'together'
     shared(call, flags, alone)
@@ -251,7 +261,9 @@ def test_files_of_one_process_are_continued_and_continue(call, fast_start, flags
     assert (together / 'bytes.valid.jsonl').read_bytes() == whole['bytes.valid.jsonl']
     half = whole['bytes.test.jsonl'].splitlines(keepends=True)[:1]
     assert (together / 'bytes.test.jsonl').read_bytes() == b''.join(half)
-    assert shared(call, flags, together)[0] == 0  # by itself
     shutil.rmtree(together / 'bytes.parts')
+    status, _, errors = shared(call, flags, together)  # by itself
+    assert status == 2 and f'{together}/bytes-nucleus.parts holds parts' in errors
     shutil.rmtree(together / 'bytes-nucleus.parts')
+    assert shared(call, flags, together)[0] == 0
     assert files_of(together) == whole

@@ -325,6 +325,8 @@ def test_workers_go_on_where_they_were_stopped(run, by_workers, file, tmp_path):
     kept = tmp_path / 'b.jsonl.parts'
     told = f'{kept} keeps what is made: run the same command again to go on'
     assert (status, out, err.split('\n')[1]) == (130, '', told)
+    status, out, err = run(*flags[:3])  # by itself
+    assert (status, out) == (2, '') and f'{kept} holds parts that workers have made' in err
     assert (tmp_path / 'b.jsonl').read_text() == 'earlier'
     by_workers.stops_after = None
     assert run(*flags) == expected

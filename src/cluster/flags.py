@@ -13,11 +13,12 @@ Dask is imported by those who give such a flag.
 """
 
 import contextlib
+import glob
 import os
 import sys
 from typing import NamedTuple
 
-from cluster.parts import Taking, read_description
+from cluster.parts import JOB, Taking, read_description
 from support.checks import check_whole
 from support.files import expand
 from support.settings import with_help
@@ -78,6 +79,21 @@ class Spread(NamedTuple):
     def is_begun(self, output):
         """Whether there is a folder of parts, if only because a run was killed as it removed it."""
         return self.asked and os.path.isdir(self.folder(output))
+
+    def check_alone(self, output):
+        """Raise ValueError where this process alone is to make an output that has parts beside it.
+
+        They may be hours of work, which it would do again, and leave where they are.
+        output: None has none beside it.
+        """
+        if self.asked or output is None:
+            return
+        path = self.folder(output)
+        if glob.glob(os.path.join(glob.escape(path), '**', JOB), recursive=True):
+            raise ValueError(
+                f'{path} holds parts that workers have made: go on with them by --workers or '
+                '--scheduler, or remove the folder'
+            )
 
     def size_of_parts(self, path, n_items, at_most, batch_size=1):
         """How many items a part is to have.

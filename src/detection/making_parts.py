@@ -12,9 +12,9 @@ from cluster.parts import Job, PartsFolder, Worker
 from detection.dataset_file import line_of
 from detection.making import provenance, write_samples
 from detection.samplers import Sampler
-from generation.parts import ORIGIN, TOKENS_A_PART
+from generation.parts import NO_SAMPLING, ORIGIN, TOKENS_A_PART
 from generation.start import start_engine
-from loading.model_files import check_fingerprint, find_model
+from loading.model_files import check_model, digests_beside, find_model
 from support.settings import Settings
 
 
@@ -25,7 +25,8 @@ def job_of(origin, sampler, settings, tokens, resources):
     tokens: whether records hold them.  resources: dict of models_dir, batch_size and
       shards, of the engine.
     """
-    asked = origin | settings.values()
+    files = digests_beside(find_model(origin['model'], resources['models_dir']))
+    asked = origin | files | settings.values()
     asked |= {'sampler': sampler.name, 'top_p': sampler.top_p, 'with_tokens': tokens}
     resources = resources | {'models_dir': os.path.abspath(resources['models_dir'])}
     return Job('detection.making_parts:RecordsWorker', asked, resources)
@@ -60,12 +61,11 @@ class RecordsWorker(Worker):
         self.with_tokens = asked.pop('with_tokens')
         name, top_p = asked.pop('sampler'), tuple(asked.pop('top_p'))
         self.sampler = Sampler(name, asked['temperature'], asked['top_k'], top_p)
-        origin = {name: asked.pop(name) for name in ORIGIN if name in asked}
-        del asked['sources']
-        self.settings = Settings(**asked)
+        origin = {name: asked[name] for name in ORIGIN if name in asked}
+        self.settings = Settings(**{n: v for n, v in asked.items() if n not in NO_SAMPLING})
         self.made_by = provenance(origin, self.sampler, self.settings)
         model = origin['model'], job.resources['models_dir']
-        check_fingerprint(find_model(*model), origin['weights'])
+        check_model(find_model(*model), origin['weights'], job.settings)
         how = dict(dtype=origin['dtype'], n_shards=job.resources['shards'])
         self.engine = start_engine(*model, **how)
 

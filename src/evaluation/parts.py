@@ -19,22 +19,20 @@ from evaluation.generating_run import finish_texts, generate_some, opened_texts
 from evaluation.runs import Run, finish, pieces, read_examples, read_pairs, rows_of, runs_of
 from fast import shards_of_file
 from generation.start import start_engine
-from scoring.parts import model_of, scorer_of
+from scoring.parts import model_of, model_settings, scorer_of
 from scoring.windows import Cutter
 
 PIECES = 4  # of a task, of runs.PIECE_TOKENS each, or less: a part at most
 PROMPTS = 64  # of a part at most
 
 
-def settings_of_job(runs, origin):
+def settings_of_job(runs, origin, models_dir):
     """What decides the rows and texts of runs, as settings of a job.
 
     origin: of their results, see zero_shot.py.
     """
     return {
-        'model': origin['model'],
-        'fingerprint': origin['model_fingerprint'],
-        'dtype': origin['dtype'],
+        **model_settings(origin['model'], models_dir, origin['dtype']),
         'limit': origin['limit'],
         'any_size': origin['any_size'],
         'context': origin['settings']['context'],
@@ -136,6 +134,20 @@ class GeneratingWorker(RunsWorker):
         self.engine.close()
 
 
+def stem_of(results):
+    """What the folder of parts is beside, of a ResultsFile."""
+    return results.path.removesuffix('.json')
+
+
+def forget_parts(results, spread):
+    """Remove what earlier runs have made in parts."""
+    folder = spread.folder(stem_of(results))
+    for worker in (ScoringWorker, GeneratingWorker):
+        shutil.rmtree(os.path.join(folder, worker.unit), ignore_errors=True)
+    with contextlib.suppress(OSError):  # it is not there, or holds something else
+        os.rmdir(folder)
+
+
 def run_all_in_parts(runs, encoder, hparams, results, origin, resources, spread):
     """Do what runs.run_all does, with rows and texts that workers make.
 
@@ -147,10 +159,9 @@ def run_all_in_parts(runs, encoder, hparams, results, origin, resources, spread)
     @contextlib.contextmanager
     def made(worker, of_kind, items, done, at_most):
         """{(name, number): what its line holds} of all items but the first `done`."""
-        job = Job(f'{__name__}:{worker.__name__}', settings_of_job(of_kind, origin), resources)
-        path = os.path.join(spread.folder(results.path.removesuffix('.json')), worker.unit)
-        if results.restart:
-            shutil.rmtree(path, ignore_errors=True)
+        settings = settings_of_job(of_kind, origin, resources['models_dir'])
+        job = Job(f'{__name__}:{worker.__name__}', settings, resources)
+        path = os.path.join(spread.folder(stem_of(results)), worker.unit)
         with made_parts(spread, path, job, items, at_most, None, worker.unit, done) as folder:
             yield lines_of(folder, items)
         with contextlib.suppress(OSError):  # the other kind's parts are there, too

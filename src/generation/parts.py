@@ -2,7 +2,7 @@
 
 The file is the one that a single process writes, to the byte. It grows as parts are made, in the
 order of the samples, and a part goes when its samples are in the file: so there are never two
-copies of all, and a run that was stopped can go on with workers or without.
+copies of all, and workers go on with a file that one process has begun.
 """
 
 import os
@@ -11,11 +11,12 @@ from cluster.parts import Job, PartsFolder, Worker
 from generation.bulk import choose_steps, has_ended
 from generation.sample_file import as_recorded, line_of
 from generation.start import start_engine
-from loading.model_files import check_fingerprint, find_model
+from loading.model_files import BESIDE_WEIGHTS, check_model, digests_beside, find_model
 from support.settings import Settings
 
 TOKENS_A_PART = 2**16  # 64 samples of 1,024 tokens: a minute and a half of the 124M on two cores
 ORIGIN = ('model', 'weights', 'dtype', 'shards')  # the last where the text depends on it
+NO_SAMPLING = {*ORIGIN, *BESIDE_WEIGHTS, 'sources'}  # of a job's settings
 
 
 def job_of(origin, settings, models_dir, batch_size, xla, steps, shards):
@@ -32,7 +33,8 @@ def job_of(origin, settings, models_dir, batch_size, xla, steps, shards):
         steps=steps,
         shards=shards,
     )
-    return Job('generation.parts:SamplesWorker', origin | settings.values(), resources)
+    asked = origin | digests_beside(find_model(origin['model'], models_dir)) | settings.values()
+    return Job('generation.parts:SamplesWorker', asked, resources)
 
 
 def share_samples(spread, sink, path, nsamples, job):
@@ -59,11 +61,11 @@ class SamplesWorker(Worker):
     def __init__(self, job):
         super().__init__(job)
         origin = {name: job.settings[name] for name in ORIGIN if name in job.settings}
-        settings = {n: v for n, v in job.settings.items() if n not in (*ORIGIN, 'sources')}
+        settings = {n: v for n, v in job.settings.items() if n not in NO_SAMPLING}
         self.settings = Settings(**settings)
         self.recorded = as_recorded(origin, settings)
         model = job.settings['model'], job.resources['models_dir']
-        check_fingerprint(find_model(*model), job.settings['weights'])
+        check_model(find_model(*model), job.settings['weights'], job.settings)
         xla, shards = job.resources['xla'], job.resources['shards']
         self.engine = start_engine(*model, dtype=job.settings['dtype'], n_shards=shards)
         choose_steps(self.engine, xla, job.resources['batch_size'], job.resources['steps'])

@@ -15,6 +15,7 @@ with open(os.path.join(os.path.dirname(__file__), 'released_models.json'), encod
     MANIFEST = json.load(f)
 RELEASED = tuple(MANIFEST['models'])
 FILES = ('encoder.json', 'vocab.bpe', 'hparams.json', 'checkpoint')
+BESIDE_WEIGHTS = ('hparams.json', 'encoder.json', 'vocab.bpe')  # decide results as weights do
 WEIGHTS = ('index', 'data-00000-of-00001')  # endings; nothing needs .meta, the graph of 2019
 # A field of a `checkpoint` file, or a comment: a protocol buffer's text, which people write, too.
 FIELD = re.compile(r"""\#.*|(\w+)\s*:\s*(?:"((?:[^"\\\n]|\\.)*)"|'((?:[^'\\\n]|\\.)*)')""")
@@ -150,10 +151,28 @@ def fingerprint(folder):
         return hashlib.sha256(f.read()).hexdigest()[:16]
 
 
-def check_fingerprint(folder, expected):
-    """Raise ValueError unless a model's weights are those of this fingerprint."""
-    if (found := fingerprint(folder)) != expected:
-        raise ValueError(f'the weights in {folder} are {found}, not {expected}')
+def digests_beside(folder):
+    """{name: 16 hexadecimal digits} of the files of a model that decide results beside its weights.
+
+    For the settings of a job, which tell of a model with the same weights and another vocabulary.
+    """
+    digests = {}
+    for name in BESIDE_WEIGHTS:
+        with open(os.path.join(folder, name), 'rb') as f:
+            digests[name] = hashlib.sha256(f.read()).hexdigest()[:16]
+    return digests
+
+
+def check_model(folder, weights, settings):
+    """Raise ValueError unless a model is the one that a job is for.
+
+    weights: its fingerprint.  settings: dict that has its `digests_beside`, too.
+    """
+    if (found := fingerprint(folder)) != weights:
+        raise ValueError(f'the weights in {folder} are {found}, not {weights}')
+    for name, found in digests_beside(folder).items():
+        if found != settings.get(name):
+            raise ValueError(f'{name} in {folder} is {found}, not {settings.get(name)}')
 
 
 def unescape(text):

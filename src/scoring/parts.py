@@ -14,7 +14,7 @@ import numpy as np
 from cluster.items import StoredItems
 from cluster.made import made_parts
 from cluster.parts import Job, Worker
-from loading.model_files import check_fingerprint, find_model, fingerprint
+from loading.model_files import check_model, digests_beside, find_model, fingerprint
 from scoring.documents import Document
 from scoring.start import start_scorer
 from scoring.windows import Scores, Window
@@ -56,9 +56,9 @@ def scorer_of(job):
 
 
 def model_of(job):
-    """(model_name, models_dir) of a job; ValueError if this machine has other weights there."""
+    """(model_name, models_dir) of a job; ValueError if this machine has another model there."""
     model_name, models_dir = job.settings['model'], job.resources['models_dir']
-    check_fingerprint(find_model(model_name, models_dir), job.settings['fingerprint'])
+    check_model(find_model(model_name, models_dir), job.settings['fingerprint'], job.settings)
     return model_name, models_dir
 
 
@@ -72,8 +72,9 @@ def save_scores(file, scores, arrays):
 
 def model_settings(model_name, models_dir, dtype):
     """What of a job's settings says which model scores."""
-    weights = fingerprint(find_model(model_name, models_dir))
-    return {'model': model_name, 'fingerprint': weights, 'dtype': dtype}
+    folder = find_model(model_name, models_dir)
+    its = {'model': model_name, 'fingerprint': fingerprint(folder), 'dtype': dtype}
+    return its | digests_beside(folder)
 
 
 class StoredDocuments(StoredItems):

@@ -77,6 +77,22 @@ def test_without_workers_the_folder_is_written_and_what_is_there_is_taken(tmp_pa
         assert taken == folder.parts()
 
 
+@pytest.mark.parametrize('below', ['.', 'TRAIN'])
+def test_one_process_leaves_parts_of_workers_alone(tmp_path, below):
+    path = tmp_path / 'out [1].parts'
+    with PartsFolder(path / below, toy_job(), 7, 3):
+        pass
+    before = sorted(path.rglob('*'))
+    with pytest.raises(ValueError, match=r'out \[1\].parts holds parts .* by --workers or --sched'):
+        Spread().check_alone(tmp_path / 'out [1]')
+    assert sorted(path.rglob('*')) == before
+    Spread(1).check_alone(tmp_path / 'out [1]')  # goes on
+    Spread().check_alone(tmp_path / 'other')
+    Spread().check_alone(None)
+    (path / below / 'job.json').rename(path / 'of_something_else.json')
+    Spread().check_alone(tmp_path / 'out [1]')
+
+
 def test_help_is_put_into_a_docstring():
     @takes_workers
     def script():

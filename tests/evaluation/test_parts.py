@@ -1,6 +1,7 @@
 """What workers make of an evaluation is what one process makes; their parts are made in process."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -133,7 +134,7 @@ def test_the_same_command_goes_on(serial, evaluate, monkeypatch, tasks):
     assert machines.missing == [all_of_them, all_of_them - 2, all_of_them - 4]
 
 
-def test_a_serial_run_goes_on_where_workers_stopped_and_the_other_way(
+def test_workers_go_on_where_a_serial_run_stopped_and_it_does_where_their_parts_are_gone(
     serial, evaluate, monkeypatch
 ):
     """Killed while rows are added, then again, then the last task by one process."""
@@ -157,8 +158,40 @@ def test_a_serial_run_goes_on_where_workers_stopped_and_the_other_way(
     assert evaluation(*LONG, '--workers=2', '--part_size=1')[0] == 130
     assert machines.missing == [machines.missing[0], 0]  # then all parts were there
     room[:] = [True] * 1000
+    kept = evaluation.results_dir / 'small.parts'
+    check_refused(evaluation(*LONG), f'{kept} holds parts that workers have made')
+    shutil.rmtree(kept)
     assert evaluation(*LONG)[0] == 0
     assert content_of(evaluation)[:3] == expected[:3]
+
+
+def test_parts_of_the_same_weights_with_another_vocabulary_are_refused(
+    evaluate, models, monkeypatch
+):
+    evaluation = evaluate('shared')
+    machines_of(monkeypatch, evaluation).stops_after = 2
+    flags = *LONG, '--workers=2', '--part_size=1'
+    assert evaluation(*flags)[0] == 130
+    file = models / 'small' / 'vocab.bpe'
+    before = file.read_bytes()
+    try:
+        file.write_bytes(before + b'\n')
+        check_refused(evaluation(*flags), "was begun with vocab.bpe='", 'or remove the folder')
+    finally:
+        file.write_bytes(before)
+
+
+@pytest.mark.parametrize('workers', [[], ['--workers=2', '--part_size=1']])
+def test_a_restart_forgets_parts(evaluate, monkeypatch, workers):
+    evaluation = evaluate('shared')
+    machines = machines_of(monkeypatch, evaluation)
+    machines.stops_after = 2
+    flags = *LONG, '--workers=2', '--part_size=1'
+    assert evaluation(*flags)[0] == 130
+    machines.stops_after = None
+    assert evaluation(*LONG, *workers, '--restart')[0] == 0
+    assert len(set(machines.missing[:2])) == 1
+    assert sorted(os.listdir(evaluation.results_dir)) == ['small.json', 'small.md']
 
 
 def test_parts_whose_numbers_mean_others_by_now_are_refused(evaluate, monkeypatch):
@@ -166,7 +199,7 @@ def test_parts_whose_numbers_mean_others_by_now_are_refused(evaluate, monkeypatc
     evaluation = evaluate('shared')
     machines = machines_of(monkeypatch, evaluation)
     machines.stops_after = 4
-    flags = *LONG, '--workers=2', '--part_size=1'
+    flags = *LONG, '--workers=2', '--part_size=1', f'--parts={evaluation.results_dir}/elsewhere'
     assert evaluation(*flags)[0] == 130
     assert evaluation('--tasks=text8', *LONG[1:])[0] == 0
     check_refused(evaluation(*flags), 'was begun with runs=', 'or remove the folder')

@@ -46,6 +46,10 @@ def shared(call, flags, tmp_path):
     return run
 
 
+def files_in(folder):
+    return {path: path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
 def here(tmp_path):
     return tmp_path / 'out.jsonl', tmp_path / 'out.jsonl.parts'
 
@@ -78,13 +82,32 @@ def test_a_file_of_one_process_is_continued_and_continues(call, flags, serial, s
         'job.json',
         'lock',
     ]
-    kept = path.read_bytes()
-    common = (*flags, '--seed', 5, '--output', path)
-    assert call(sample_model, *common, '--nsamples', 14) == (0, '', '')  # by itself
-    assert path.read_bytes().startswith(kept)
+    kept = files_in(tmp_path)
+    status, _, errors = call(sample_model, *flags, '--output', path, '--nsamples', 14)  # by itself
+    assert status == 2 and errors.startswith(f'error: {folder} holds parts that workers have made')
+    assert files_in(tmp_path) == kept
     make_share(folder, 0, 1)
     assert shared() == (0, '', '')
     assert path.read_bytes() == whole and not folder.exists()
+
+
+@pytest.mark.parametrize('name', ['hparams.json', 'encoder.json', 'vocab.bpe'])
+def test_a_model_with_the_same_weights_that_reads_otherwise_is_refused(
+    call, flags, byte_models, shared, tmp_path, name
+):
+    _, folder = here(tmp_path)
+    models = shutil.copytree(byte_models, tmp_path / 'models')
+    more = ('--models_dir', models)
+    shared(*more)
+    make_share(folder, 0, 2)
+    before = files_in(folder)
+    file = models / 'bytes' / name
+    file.write_bytes(file.read_bytes() + b'\n')
+    status, _, errors = shared(*more)
+    assert status == 2 and errors.startswith(f"error: {folder} was begun with {name}='")
+    assert files_in(folder) == before
+    with pytest.raises(ValueError, match=f'{name} in .* is .*, not '):
+        make_share(folder, 1, 2)
 
 
 def test_a_folder_goes_on_with_more_samples(serial, shared, tmp_path):

@@ -99,6 +99,8 @@ def test_files_that_change_meanwhile_are_refused(call, folder, monkeypatch):
     with monkeypatch.context() as patch:
         InProcess(patch).stops_after = 2
         assert call(script.overlap, *flags)[0] == 130
+    status, _, errors = call(script.overlap, *flags[:-1])  # by itself
+    assert status == 2 and 'f.parts holds parts that workers have made' in errors
     with open('train.jsonl', 'a') as file:
         file.write(json.dumps({'text': 'more'}) + '\n')
     status, _, errors = call(script.overlap, *flags)

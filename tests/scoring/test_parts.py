@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from cluster.items import StoredItems
@@ -81,3 +83,19 @@ def test_other_weights_are_refused(job, models_dir):
     job = job._replace(settings=job.settings | {'fingerprint': 'another'})
     with pytest.raises(ValueError, match='are .*, not another'):
         parts.WindowsWorker(job)
+
+
+@pytest.mark.parametrize('name', ['hparams.json', 'encoder.json', 'vocab.bpe'])
+def test_a_model_with_the_same_weights_that_reads_otherwise_is_refused(
+    models_dir, tmp_path, job, name
+):
+    shutil.copytree(models_dir / 'demo', tmp_path / 'demo')
+    its = job(ARRAYS)._replace(resources={'models_dir': str(tmp_path)})
+    parts.WindowsWorker(its)
+    file = tmp_path / 'demo' / name
+    file.write_bytes(file.read_bytes() + b'\n')
+    with pytest.raises(ValueError, match=f'{name} in .* is .*, not {its.settings[name]}'):
+        parts.WindowsWorker(its)
+    assert parts.model_settings('demo', str(tmp_path), 'float32') != parts.model_settings(
+        'demo', str(models_dir), 'float32'
+    )
