@@ -2,7 +2,8 @@
 
     python benchmarks/scale.py [--workers 1,10,100,300] [--seconds 1,3,10,30] [--parts 3]
 
-The scheduler, the driver and the files are real; hundreds of workers share a few processes, and a
+First comes the memory of a worker that has loaded nothing, and of the nanny that starts it. Then
+the scheduler, the driver and the files are real; hundreds of workers share a few processes, and a
 part sleeps in place of generating. For each number of workers it prints how fast parts without any
 work pass, the scheduler's memory, the bytes that a part sends, and the share of its time that a
 worker spends in its parts, beside what the formula of src/cluster/README.md predicts.
@@ -91,6 +92,22 @@ def hosted(address, count):
             process.wait()
 
 
+@contextlib.contextmanager
+def idle(address, folder):
+    """Start a worker with its nanny, as on another machine; yields their process ids."""
+    flags = ['--host', '127.0.0.1', '--nthreads', '1', '--memory-limit', '0', '--no-dashboard']
+    nanny = python('-m', 'dask', 'worker', address, *flags, '--local-directory', folder)
+    try:
+        with load_dask().Client(address, set_as_default=False) as client:
+            client.wait_for_workers(1, timeout=60)
+            [worker] = client.run(os.getpid).values()
+        time.sleep(2)  # what the start needs for a moment is gone
+        yield worker, nanny.pid
+    finally:
+        nanny.terminate()
+        nanny.wait()
+
+
 def made(address, n_parts, seconds):
     """Have all workers make parts of so many seconds.
 
@@ -150,7 +167,16 @@ def measure(n_workers, lengths, turns):
             )
 
 
+def measure_memory():
+    """Print what a worker that has loaded nothing needs."""
+    with tempfile.TemporaryDirectory() as folder, scheduler(folder) as (address, _):
+        with idle(address, folder) as pids:
+            worker, nanny = (pss(pid) / 1e6 for pid in pids)
+    print(f'a worker that has loaded nothing: {worker:,.0f} MB, and its nanny {nanny:,.0f} MB')
+
+
 def main(workers, seconds, parts):
+    measure_memory()
     for n_workers in numbers(workers):
         measure(n_workers, numbers(seconds), parts)
 

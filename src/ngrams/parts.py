@@ -169,6 +169,7 @@ class Sharing:
                     ends += origin['spelled_ends']
                     if separator:
                         separator.found += origin['separators']
+                    del other  # or its file would stay in memory while the next one is read
                 text.files |= {entry['path']: entry for entry in entries}
                 finish(text, new, separator, ends, self.filter)
         else:
