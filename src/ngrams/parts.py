@@ -100,7 +100,7 @@ def spans(files):
         if not os.path.isfile(path):
             name = 'standard input' if path == STANDARD_INPUT else shown(path)
             raise ValueError(f'{name} is no file that several workers can read')
-        size = os.path.getsize(path)
+        size, path = os.path.getsize(path), os.path.abspath(path)  # workers may be elsewhere
         if path.lower().endswith('.jsonl') and size > SPAN_BYTES:
             starts = range(0, size, SPAN_BYTES)
             items += [[path, [start, min(start + SPAN_BYTES, size)]] for start in starts]

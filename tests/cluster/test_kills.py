@@ -15,8 +15,11 @@ import time
 
 import pytest
 
+from helpers import small_tasks
 from helpers.kills import end_again_and_again
 from helpers.paths import ROOT
+from helpers.small_evaluation import without_seconds
+from helpers.texts import write_lines
 from helpers.toy_parts import whole
 
 psutil = pytest.importorskip('psutil')  # comes with Dask distributed
@@ -83,8 +86,8 @@ def alone():
 def start(alone, tmp_path):
     """start(*flags) generates samples into tmp_path, which is the process' working directory."""
 
-    def start(*flags, code=(GENERATE, *SAMPLES)):
-        command = [*alone, sys.executable, *code, *flags, '--output', 'samples.jsonl']
+    def start(*flags, code=(GENERATE, *SAMPLES), output=('--output', 'samples.jsonl')):
+        command = [*alone, sys.executable, *code, *flags, *output]
         return subprocess.Popen(
             list(map(str, command)),
             cwd=tmp_path,
@@ -334,3 +337,74 @@ def test_two_kills_and_the_same_command_end_with_the_file_of_one_process(start, 
     with open(tmp_path / 'samples.jsonl', encoding='utf-8') as file:
         seed = json.loads(file.readline())['seed']
     check_result(tmp_path, serial(*samples, '--seed', seed))
+
+
+# The flags of scripts that take texts, in a folder where `write_texts` has been.
+TEXTS = {
+    'score': ['texts.jsonl', '--tokens=out.jsonl', '--part_size=20'],
+    'detect': ['texts.jsonl', '--output=out.jsonl', '--part_size=20'],
+    'overlap': [
+        *('train', 'texts.jsonl', '--filter=out.filter', '--results=out.json'),
+        *('--capacity=100_000', '--part_size=1'),
+    ],
+    'zero_shot': ['--tasks=ptb', '--any_size', '--stride=256', '--results_dir=.', '--part_size=1'],
+}
+
+
+def write_texts(folder):
+    write_lines(folder / 'texts.jsonl', [f'Of year {n}. {small_tasks.STORY}' for n in range(600)])
+    (folder / 'train').mkdir()
+    for number in range(40):
+        (folder / 'train' / f'{number}.txt').write_text(small_tasks.STORY * 600)
+    (folder / 'data' / 'ptb').mkdir(parents=True)
+    (folder / 'data' / 'ptb' / 'ptb.test.txt').write_text(''.join(small_tasks.PTB) * 2000)
+
+
+def outputs_of(folder, printed):
+    """What a script has written and printed; without seconds, which differ from run to run."""
+    files = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    if 'demo.json' in files:
+        return sorted(files), without_seconds(json.loads(files['demo.json']))
+    return files, printed
+
+
+@pytest.mark.parametrize('name', TEXTS)
+def test_what_other_scripts_find_is_that_of_one_process(start, alone, tmp_path, name):
+    """A worker is killed with its nanny, then the driver; the same command goes on."""
+
+    def made():
+        return len(list(tmp_path.glob('**/*.part')))
+
+    def wait_for(parts, process):
+        while made() < parts:
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.01)
+
+    write_texts(tmp_path)
+    code, moments = (ROOT / 'src' / f'{name}.py', *MODEL, *TEXTS[name]), random.Random(name)
+    with Cluster(alone) as cluster:
+        begin = functools.partial(start, code=code, output=('--scheduler', cluster.address))
+        process = begin()
+        wait_for(1, process)
+        time.sleep(moments.uniform(0, 0.5))
+        cluster.replace(moments.randrange(2))
+        wait_for(made() + 1, process)
+        time.sleep(moments.uniform(0, 0.5))
+        process.kill()
+        _, errors = process.communicate()
+        assert process.returncode == -signal.SIGKILL, errors
+        kept = {file: file.stat().st_mtime_ns for file in tmp_path.glob('**/*.part')}
+        process = begin()
+        wait_for(len(kept) + 1, process)
+        assert all(file.stat().st_mtime_ns == changed for file, changed in kept.items())
+        printed, errors = process.communicate()
+        assert process.returncode == 0, errors
+    assert not list(tmp_path.glob('*.parts'))
+    found = outputs_of(tmp_path, printed)
+    for file in tmp_path.glob('*.*'):
+        if file.name.startswith(('out', 'demo')):
+            file.unlink()
+    process = start(code=[flag for flag in code if 'part_size' not in str(flag)], output=())
+    printed, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert outputs_of(tmp_path, printed) == found

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 
 from cluster.flags import Spread
 from cluster.parts import Job, Part, PartsFolder, make_part, worker_of
@@ -13,11 +14,22 @@ def make_missing(folder, most=None):
     if not missing:
         return
     job = Job(*json.loads(json.dumps(folder.job)))
-    with contextlib.closing(worker_of(job)) as worker:
+    with elsewhere(), contextlib.closing(worker_of(job)) as worker:
         for part in missing[::-1][:most]:
             part = Part(*json.loads(json.dumps(part)))
             items = json.loads(json.dumps(folder.items_of(part)))
             make_part(folder.path, job, part, items, worker)
+
+
+@contextlib.contextmanager
+def elsewhere():
+    """Another working folder, as that of a worker which somebody else has started."""
+    before = os.getcwd()
+    os.chdir(os.sep)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 @contextlib.contextmanager

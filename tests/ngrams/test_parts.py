@@ -52,7 +52,7 @@ def test_figures_are_those_of_one_process(call, no_tensorflow, folder, size, sep
 
 def test_the_spans_of_a_file_are_all_of_it(folder):
     spans = parts.spans(['test.jsonl', 'test.txt'])
-    assert len(spans) > 5 and spans[-1] == ['test.txt', None]
+    assert len(spans) > 5 and spans[-1] == [str(folder / 'test.txt'), None]
     for separator in (None, '<|endoftext|>'):
         split = separator and Separator(separator)
         found = [t for path, span in spans[:-1] for t in texts_of_span(path, *span, split)]
