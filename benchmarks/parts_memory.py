@@ -12,6 +12,7 @@ import json
 import random
 import re
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -50,6 +51,15 @@ def peak(pid):
     return 1024 * int(found[1]) if found else 0
 
 
+def unnamed(pid):
+    """The bytes of the files without a name that a process has open."""
+    try:
+        stats = [file.stat() for file in Path(f'/proc/{pid}/fd').iterdir() if file.exists()]
+    except OSError:
+        return 0
+    return sum(each.st_size for each in stats if stat.S_ISREG(each.st_mode) and not each.st_nlink)
+
+
 def workers_of(pid):
     try:
         children = psutil.Process(pid).children(recursive=True)
@@ -61,28 +71,32 @@ def workers_of(pid):
 def measure(script, folder, n_parts):
     """Run a script in a folder with corpus.jsonl.
 
-    Returns the peaks in bytes of the driver and of the largest worker, the seconds until the first
-    part was there, and how many parts there were at most.
+    Returns a line: the peaks of the driver, of the largest worker and of the driver's files that
+    have no name, the seconds until the first part was there, and how many parts there were at most.
     """
     command = [sys.executable, ROOT / 'src' / f'{script}.py', 'corpus.jsonl', *SCRIPTS[script]]
     command += ['--model_name', 'demo', '--models_dir', ROOT / 'models', '--workers', '2']
-    start, first, most = time.perf_counter(), None, 0
-    driver, workers = 0, {}
+    start, first, most = time.perf_counter(), 0, 0
+    driver, workers, disk = 0, {}, 0
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
     while process.poll() is None:
-        driver = max(driver, peak(process.pid))
+        driver, disk = max(driver, peak(process.pid)), max(disk, unnamed(process.pid))
         for pid in workers_of(process.pid):
             workers[pid] = max(workers.get(pid, 0), peak(pid))
         there = len(list(Path(folder).glob('*.parts/**/*.part')))
         most = max(most, there)
-        if there and first is None:
+        if there and not first:
             first = time.perf_counter() - start
         if script == 'score' and there >= n_parts:
             process.send_signal(signal.SIGINT)
             break
         time.sleep(0.05)
     process.wait()
-    return driver, max(workers.values(), default=0), first, most
+    worker = max(workers.values(), default=0)
+    return (
+        f'driver {driver / 1e6:,.0f} MB, a worker {worker / 1e6:,.0f} MB, '
+        f'on the disk {disk / 1e6:,.0f} MB; first part after {first:.0f} s, then {most} there'
+    )
 
 
 def main(megabytes, scripts, parts):
@@ -91,12 +105,8 @@ def main(megabytes, scripts, parts):
             with tempfile.TemporaryDirectory() as folder:
                 write_records(Path(folder, 'corpus.jsonl'), size * 10**6)
                 write_records(Path(folder, 'test.jsonl'), 10**5)
-                driver, worker, first, most = measure(script, folder, parts)
-            print(
-                f'{script}.py, {size} MB: driver {driver / 1e6:,.0f} MB, a worker '
-                f'{worker / 1e6:,.0f} MB; first part after {first or 0:.0f} s, then {most} there',
-                flush=True,
-            )
+                line = measure(script, folder, parts)
+            print(f'{script}.py, {size} MB: {line}', flush=True)
 
 
 if __name__ == '__main__':

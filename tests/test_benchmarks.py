@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 
 import pytest
 
@@ -11,6 +12,7 @@ sys.path.append(str(ROOT / 'benchmarks'))  # last: scripts of src have such name
 
 import decode  # noqa: E402
 import decode_peers  # noqa: E402
+import one_worker  # noqa: E402
 import side_by_side  # noqa: E402
 
 SIZES = {'n_vocab': 300, 'n_ctx': 32, 'n_embd': 64, 'n_head': 2, 'n_layer': 4}
@@ -80,3 +82,26 @@ def test_cores_that_cannot_be_measured_are_one_line(run_script, flags, message):
     assert result.returncode == 2
     assert message in result.stderr and result.stderr.count('\n') == 1
     assert not result.stdout
+
+
+def test_one_worker_is_compared_part_by_part_and_its_start_apart(capsys):
+    found = {
+        'alone': [[20, 60, 1], [10, 40, 1]],
+        'one worker': [[15, 41, 1], [14, 50, 1]],
+    }
+    one_worker.report(found, parts=5)
+    alone, shared, last = capsys.readouterr().out.splitlines()
+    assert '10.0 s until the first of 5 parts is there, then 10.00 s a part' in alone
+    assert '14.0 s until' in shared and '10.25 s a part, 1.0 s to end; 57.0 s in all' in shared
+    assert last.startswith(
+        'one worker costs +2.5% of a part, and 4.8 s to start and end; in all +11'
+    )
+
+
+def test_lines_of_a_file_that_grows_are_waited_for(tmp_path):
+    path, process = tmp_path / 'out', type('', (), {'poll': lambda self: None})()
+    threading.Timer(0.05, path.write_bytes, [b'a\n' * 3]).start()
+    one_worker.wait_for_lines(path, 3, process)
+    process.poll = lambda: 2
+    with pytest.raises(SystemExit, match='with 3 of 4 samples'):
+        one_worker.wait_for_lines(path, 4, process)
