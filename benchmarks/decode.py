@@ -351,7 +351,7 @@ def profile_of(models_dir, model_name, dtype, batch, prompt, new):
     run, counts, totals = engine.session.run, collections.Counter(), collections.Counter()
 
     def traced(fetches, feed):
-        if fetches is not engine.decode and fetches is not vars(engine).get('prefill'):
+        if fetches is not engine.decode(batch) and fetches is not vars(engine).get('prefill'):
             return run(fetches, feed)
         metadata = tf.RunMetadata()
         options = tf.RunOptions(trace_level=tf.RunOptions.SOFTWARE_TRACE)

@@ -67,7 +67,7 @@ def sample_model(
         <dtype>
         xla: compile each step, which takes seconds at first; None does so where it pays: for 5,000
             steps or more of the 124M or a larger model, in float32 with a batch_size of 4 to 16
-            unless there are two cores, or on a GPU
+            without shards, or on a GPU
         <shards>
         <workers>
     """

@@ -80,7 +80,8 @@ def penalize_repetition(logits, seen, penalty):
     """
 
     def penalize():
-        return tf.where(seen, tf.where(logits < 0, logits * penalty, logits / penalty), logits)
+        # where_v2: `where` has TensorFlow's rewriting of graphs take [B, 0] for [B, V], too.
+        return tf.where_v2(seen, tf.where(logits < 0, logits * penalty, logits / penalty), logits)
 
     penalty = tf.cast(penalty, logits.dtype)
     return tf.cond(tf.equal(penalty, 1), lambda: logits, penalize)

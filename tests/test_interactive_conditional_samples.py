@@ -82,7 +82,7 @@ class Parrot:
     """Stands in for the engine: sample n of a prompt is `n:prompt`, byte by byte."""
 
     interrupted_at = None  # a sample that Ctrl-C stops in the middle
-    on_gpu = True
+    on_gpu, dtype = True, 'float32'
 
     def __init__(self, model_name, models_dir, encoder, dtype, n_shards):
         self.encoder = encoder

@@ -419,6 +419,16 @@ def test_the_penalty_is_for_tokens_of_the_prompt_and_of_the_sample(sequence, mic
     assert (out != sequence(**arguments)).any()
 
 
+def test_a_fed_penalty_may_be_none(sequence):
+    """For a known number of rows, too, of whose tokens nothing is kept then."""
+    prompt = sequence.tokens[:1, :4]
+    expected = sequence(context=prompt, length=5, seed=1)
+    feed = {(tf.float32, (), 'repetition_penalty'): 1}
+    names = dict(repetition_penalty='repetition_penalty')
+    found = sequence(feed, context=prompt, length=5, seed=1, **names)
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_a_text_may_fill_the_context_and_one_token_more(sequence):
     out = sequence(context=sequence.tokens[:1, :4], length=29, seed=0)
     assert out.shape == (1, 33)

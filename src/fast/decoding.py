@@ -7,7 +7,7 @@ import kv_cache as kv
 from fast import shards, trial
 from fast.attention import attention_in_parts, attention_of_steps
 from fast.getters import Stored, Variables
-from fast.session import options_beside, session_config
+from fast.session import options_beside, prefer_wide_vectors, session_config
 from fast.sharded_weights import shares
 
 
@@ -34,6 +34,8 @@ class Decoding:
         if self.trained:
             self.execution = Variables()
         else:
+            if self.in_shards and self.dtype == 'int8':
+                prefer_wide_vectors()
             in_shards = self.in_shards and shards.TensorParallel(heads, self.dtype)
             self.execution = in_shards or Stored(self.dtype)
 
@@ -64,6 +66,15 @@ class Decoding:
     @property
     def config(self):
         return session_config(n_shards=len(self.heads))
+
+    @property
+    def one_row_apart(self):
+        """Whether a step of one row is worth operations of its own.
+
+        oneDNN packs int8 weights for each operation that multiplies by them. With two for each
+        matrix they would take twice the memory, and without shards one row is not faster for it.
+        """
+        return self.in_shards or self.dtype != 'int8'
 
     def empty_cache(self, batch, capacity):
         """A KV cache, by shards if the model is tensor-parallel: for `memories`."""

@@ -1,7 +1,7 @@
 """Weight matrices in int8: a quarter of the memory, and integer matmuls where there are any.
 
-Shapes: N rows of activations, K inputs and M outputs of a matrix. The token embedding is [M, K]:
-V outputs, and its rows are what tokens are embedded as; the others are [K, M].
+Shapes: N rows of activations, K inputs and M outputs of a matrix. In int8 each is [M, K], as the
+token embedding is in checkpoints: V outputs, and its rows are what tokens are embedded as.
 """
 
 import concurrent.futures
@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow.python.framework import op_def_library
 
+from fast import one_row
 from fast.onednn import has_kernel
 from fast.restore import assign
 from fast.session import session_config
@@ -29,7 +30,7 @@ class Integers:
 
     Both scales are symmetric and take the largest magnitude to 127; activations have one a row.
     Sums are exact, in int32.
-    values: int8 tensor [K, M], or [M, K] if transposed.
+    values: int8 tensor [M, K].
     ranges: float32 tensor [2, M], what -127 and 127 stand for.
     """
 
@@ -37,9 +38,9 @@ class Integers:
     # and keeps the result; for hundreds each time, which is little beside them and holds no memory.
     packed_once = True
 
-    def __init__(self, values, ranges, transposed=False):
-        self.values, self.transposed = values, transposed
-        self.n_outputs = values.shape[0 if transposed else 1].value
+    def __init__(self, values, ranges):
+        self.values = values
+        self.n_outputs, self.n_inputs = values.shape.as_list()
         # These and the rest are as the kernel asks for them.
         self.least, self.most = tf.unstack(ranges)
         self.quantized = tf.bitcast(values, tf.qint8)
@@ -87,7 +88,7 @@ class Integers:
             U=tf.float32,
             Tout=tf.float32,
             transpose_a=False,
-            transpose_b=self.transposed,
+            transpose_b=True,
             is_weight_const=self.packed_once,
             is_bias_const=True,
             fused_ops=['BiasAdd', 'Dequantize'],
@@ -103,42 +104,78 @@ def products(x, matrices):
     """Rows x [N, K] times each of several Integers; x becomes int8 once for all of them."""
     if not has_int8_kernel():  # then int8 saves memory only
         return [
-            tf.matmul(x, tf.cast(each.values, tf.float32), transpose_b=each.transposed)
-            * (each.most / LARGEST)
+            tf.matmul(x, tf.cast(each.values, tf.float32), transpose_b=True) * (each.most / LARGEST)
             for each in matrices
         ]
-    largest = tf.maximum(tf.reduce_max(tf.abs(x), axis=-1, keepdims=True), LEAST)
-    x = tf.cast(tf.round(x * (LARGEST / largest)), tf.int8)
+    x, largest = rounded(x)
+    x = tf.cast(x, tf.int8)
     return [each.kernel(x) * largest for each in matrices]
 
 
-def int8_variables(shape, n_outputs):
+def rounded(x):
+    """Rows x [N, K] as whole numbers of magnitudes up to 127, and what 127 stands for: [N, 1]."""
+    largest = tf.maximum(tf.reduce_max(tf.abs(x), axis=-1, keepdims=True), LEAST)
+    return tf.round(x * (LARGEST / largest)), largest
+
+
+class RowIntegers(Integers):
+    """Integers of a shard, by which one row is multiplied in a program (one_row.py).
+
+    The sums are of the same integers, but rounded to float32.
+    """
+
+    def layer(self, x, b, activation=None):
+        if self.takes(x):
+            return one_row.layer(product_of_row, x, b, activation, self.values, self.most)
+        return super().layer(x, b, activation)
+
+    def takes(self, x):
+        return one_row.takes(x) and has_int8_kernel()
+
+
+def product_of_row(x, values, most):
+    integers, largest = rounded(x)
+    y = tf.linalg.matvec(tf.cast(values, tf.float32), integers[0])
+    return y * most * (largest[0] / LARGEST**2)
+
+
+def int8_variables(n_outputs, n_inputs):
     """Variables for the values and ranges of Integers, without initial values."""
-    return [local_variable(shape, tf.int8), local_variable([2, n_outputs], tf.float32)]
+    shapes = [n_outputs, n_inputs], [2, n_outputs]
+    return [local_variable(*pair) for pair in zip(shapes, (tf.int8, tf.float32), strict=True)]
 
 
-def integers_of(variables, transposed=False):
-    stored, ranges = variables
-    return Integers(stored.read_value(), ranges.read_value(), transposed)
+def tensors_of(variables):
+    """The values and ranges of Integers."""
+    return [variable.read_value() for variable in variables]
 
 
-def arrays_of(values, transposed=False):
-    """What belongs in the variables of a float32 matrix: int8 values and float32 ranges."""
-    quantized, scales = quantize(values, transposed)
+def arrays_of(by_output):
+    """What belongs in the variables of a float32 matrix [M, K]: int8 values and float32 ranges."""
+    quantized, scales = quantize(by_output)
     return [quantized, np.stack([-scales, scales]) * np.float32(LARGEST)]
 
 
-class Int8Matrix(StoredWeight):
-    """A weight in int8."""
+class StoredInt8(StoredWeight):
+    """What weights in int8 have in common."""
 
     worth_caching = True
 
+    def by_output(self, values):
+        """The float32 weights of a checkpoint as a matrix [M, K]."""
+        matrix = values.reshape(self.matrix_shape)
+        return matrix if self.transposed else matrix.T
+
+
+class Int8Matrix(StoredInt8):
+    """A weight in int8."""
+
     def make(self):
-        self.variables = int8_variables(self.matrix_shape, self.n_outputs)
-        self.integers = integers_of(self.variables, self.transposed)
+        self.variables = int8_variables(self.n_outputs, self.n_inputs)
+        self.integers = Integers(*tensors_of(self.variables))
 
     def arrays(self, values):
-        return arrays_of(values.reshape(self.matrix_shape), self.transposed)
+        return arrays_of(self.by_output(values))
 
     def for_many_rows(self):
         return self.integers.for_many_rows()
@@ -150,10 +187,8 @@ class Int8Matrix(StoredWeight):
         return self.integers.product(x)
 
 
-class ShardedInt8(StoredWeight):
+class ShardedInt8(StoredInt8):
     """What int8 weights by shards have in common.  heads: of each shard."""
-
-    worth_caching = True
 
     def __init__(self, name, shape, heads):
         self.heads = heads
@@ -170,51 +205,52 @@ class ShardedInt8Matrix(ShardedInt8):
     """One or more matrices side by side; each shard's part has scales of its own."""
 
     def make(self):
-        pairs = [int8_variables(shape, shape[1]) for shape in self.part_shapes()]
-        self.variables = [variable for pair in pairs for variable in pair]
-        self.parts = list(map(integers_of, pairs))
-
-    def part_shapes(self):
         nothing = np.broadcast_to(np.float32(0), self.matrix_shape)  # takes no memory
-        return [part.shape for part in self.split(nothing)]
+        pairs = [int8_variables(*part.shape) for part in self.split(nothing)]
+        self.variables = [variable for pair in pairs for variable in pair]
+        self.parts = [RowIntegers(*tensors_of(pair)) for pair in pairs]
 
     def arrays(self, values):
-        parts = self.split(values.reshape(self.matrix_shape))
-        return [array for part in parts for array in arrays_of(part)]
+        return [array for part in self.split(values) for array in arrays_of(part)]
 
     def split(self, values):
-        return parts_of(values, self.name, self.heads)
+        """The part of each shard, [M, K]."""
+        parts = parts_of(values.reshape(self.matrix_shape), self.name, self.heads)
+        return [part.T for part in parts]
 
 
 class ShardedInt8Embedding(ShardedInt8):
     """The token embedding, in parts each of which gives some tokens their logits."""
 
     def make(self):
-        self.variables = int8_variables(self.matrix_shape, self.n_outputs)
-        values, ranges = [variable.read_value() for variable in self.variables]
-        self.rows = Integers(values, ranges, transposed=True).rows
+        self.variables = int8_variables(self.n_outputs, self.n_inputs)
+        values, ranges = tensors_of(self.variables)
+        self.rows = Integers(values, ranges).rows
         n_parts = min(PARTS_OF_A_SHARD * len(self.heads), self.n_outputs)
         sizes = shares(self.n_outputs, n_parts)
         # The parts of the values share their memory.
         pairs = zip(tf.split(values, sizes), tf.split(ranges, sizes, axis=1), strict=True)
-        self.parts = [Integers(*pair, transposed=True) for pair in pairs]
+        self.parts = [RowIntegers(*pair) for pair in pairs]
 
     def arrays(self, values):
-        return arrays_of(values, transposed=True)
+        return arrays_of(self.by_output(values))
 
     def product(self, x):
-        return tf.concat(products(x, self.parts), axis=-1)
+        if self.parts[0].takes(x):
+            nothing = shared(0.0, tf.float32)
+            logits = [part.layer(x, nothing) for part in self.parts]
+        else:
+            logits = products(x, self.parts)
+        return tf.concat(logits, axis=-1)
 
 
 KINDS = {'w': Int8Matrix, 'wte': Int8Matrix}
 SHARDED = {'w': ShardedInt8Matrix, 'wte': ShardedInt8Embedding}
 
 
-def quantize(values, transposed):
-    """Return float32 [K, M], or [M, K] if transposed, as int8 and the scales float32 [M]."""
-    by_output = values if transposed else values.T
-    quantized = np.empty(values.shape, np.int8)
-    quantized_by_output = quantized if transposed else quantized.T
+def quantize(by_output):
+    """Return a float32 matrix [M, K] as int8 and the scales of its outputs, float32 [M]."""
+    quantized = np.empty(by_output.shape, np.int8)
     scales = np.empty(len(by_output), np.float32)
 
     def quantize_some(start):
@@ -223,7 +259,7 @@ def quantize(values, transposed):
         scales[some] = np.maximum(np.abs(part).max(axis=1), LEAST) / LARGEST
         # Of weights that are NaN or infinite the scales are, too, and then the logits.
         with np.errstate(invalid='ignore'):
-            quantized_by_output[some] = np.rint(part / scales[some, None])
+            quantized[some] = np.rint(part / scales[some, None])
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(quantize_some, range(0, len(by_output), OUTPUTS_AT_ONCE)))

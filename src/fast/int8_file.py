@@ -24,7 +24,7 @@ from support.files import lock
 
 SUFFIX = '.int8'
 READ_AT_ONCE = 2**20  # bytes
-FORMAT = 3  # to be raised when weights are quantized in another way
+FORMAT = 4  # to be raised when weights are quantized in another way
 SOURCE = 'source'  # the member that says what the others were made of
 VERSION = 1, 0  # of NumPy's format
 ALIGNMENT = 64  # bytes; tensors that do not begin at a multiple of it are copied

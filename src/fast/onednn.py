@@ -24,9 +24,10 @@ from fast.session import session_config
 OPERATIONS = '_FusedMatMul', '_MklFusedBatchMatMulV2', '_MklLayerNorm'
 
 
-def linear(x, w, b, activation=None):
-    """x w + b for rows x [N, k], a matrix w [k, m] and a bias [m], all float32: [N, m].
+def linear(x, w, b, activation=None, transposed=False):
+    """x w + b for rows x [N, k], a matrix w [k, m] and a bias [m] of the same dtype: [N, m].
 
+    transposed: whether w is [m, k].
     activation: the kernel's name of what follows in it, such as 'GeluApproximate'.
     """
     return op_def_library.apply_op(
@@ -37,7 +38,7 @@ def linear(x, w, b, activation=None):
         args=[b],
         fused_ops=['BiasAdd', *filter(None, [activation])],
         transpose_a=False,
-        transpose_b=False,
+        transpose_b=transposed,
         epsilon=0.0,
         leakyrelu_alpha=0.0,
     )

@@ -48,8 +48,12 @@ class Blocks:
     def product(self, x):
         """Rows x [N, K] times the matrix: [N, M]."""
         n_blocks, _, width = self.values.shape.as_list()
-        y = tf.matmul(x, self.values)  # [M / W, N, W]
-        y = tf.transpose(y, shared([1, 0, 2]))
+        if x.shape[0] == 1:
+            # Eigen's kernel reads the blocks a third faster than oneDNN's, for a single row.
+            y = tf.raw_ops.BatchMatMulV3(x=x, y=self.values, Tout=tf.float32)  # [M / W, 1, W]
+        else:
+            y = tf.matmul(x, self.values)  # [M / W, N, W]
+            y = tf.transpose(y, shared([1, 0, 2]))
         return tf.reshape(y, shared([-1, n_blocks * width]))
 
     def layer(self, x, b, activation=None):
@@ -123,8 +127,6 @@ class ShardedBias(Sharded):
 class ShardedMatrix(Sharded):
     """One or more matrices side by side; a part has its heads' columns of each, or their rows."""
 
-    dtype, blocks = tf.float32, Blocks
-
     def __init__(self, name, shape, heads):
         self.name = name
         self.shape = tf.TensorShape(shape)
@@ -143,12 +145,11 @@ class ShardedMatrix(Sharded):
         else:
             self.axis, self.sizes = 1, in_proportion(n_blocks, heads)
             shapes = [[n_matrices * n, n_inputs, width] for n in self.sizes]
-        self.stores = [Store(f'{name}/{i}', shape, self.dtype) for i, shape in enumerate(shapes)]
-        self.parts = [self.blocks(store.values) for store in self.stores]
+        self.stores = [Store(f'{name}/{i}', shape) for i, shape in enumerate(shapes)]
+        self.parts = [Blocks(store.values) for store in self.stores]
 
     def assign(self, values):
         n_matrices, n_blocks, n_inputs, width = self.stacked
-        values = tf.cast(values, self.dtype)
         values = tf.reshape(values, shared([n_inputs, n_matrices, n_blocks, width]))
         values = tf.transpose(values, shared([1, 2, 0, 3]))
         # Whole, then split: parts of each of its sizes, freed, would leave gaps in memory.

@@ -49,7 +49,8 @@ class StoredWeight:
         self.shape = tf.TensorShape(shape)
         self.transposed = name.endswith('wte')
         self.matrix_shape = self.shape.as_list()[-2:]
-        self.n_outputs = self.matrix_shape[0 if self.transposed else 1]
+        sizes = self.matrix_shape if self.transposed else self.matrix_shape[::-1]
+        self.n_outputs, self.n_inputs = sizes
         with tf.control_dependencies(None):  # outside of loops
             self.make()
 

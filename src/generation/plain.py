@@ -14,6 +14,7 @@ class PlainDecoding:
 
     in_shards = False
     stored = None  # weights that are not in float32 variables
+    one_row_apart = False  # whether a step of one row has operations of its own
     run_options = None  # of runs from other threads than the one that decodes
 
     def __init__(self, hparams):

@@ -80,18 +80,29 @@ class Operations:
             self.prefill = self._prefill()
             self.arrange = self._arrange(variables)
 
-    def _step(self):
+    @functools.cached_property
+    def step_of_one(self):
+        """`step` for the first row alone, which has fewer operations and faster ones."""
+        if not self.decoding.one_row_apart:
+            return self.step
+        with tf.name_scope('rows'):
+            return self._step(1)
+
+    def _step(self, k=None):
         """Reads a token of each of the first K rows, and samples the next.
 
         Its ids [K] and log-probabilities [K]; ids and log-probabilities of the most likely ones
         [K, n_top]. Log-probabilities are in nats and those of the model itself: at temperature 1,
         without truncation, penalty and bias.
+        k: K, if it is known.
         """
-        inputs = self.inputs
+        inputs = self.inputs._replace(
+            tokens=tf.ensure_shape(self.inputs.tokens, [k, 1]),
+            slots=tf.ensure_shape(self.inputs.slots, [k]),
+        )
         memories = functools.partial(self.decoding.memories, writer=in_first_rows)
-        tokens = tf.ensure_shape(inputs.tokens, [None, 1])
         with seam.carried_out_by(self.decoding.execution):
-            logits, _ = self._read(tokens, memories)
+            logits, _ = self._read(inputs, memories)
         logits = finite(tf.cast(logits, tf.float32))
         unbiased = tf.equal(tf.shape(inputs.bias)[1], 0)
         biased = tf.cond(unbiased, lambda: logits, lambda: logits + inputs.bias)
@@ -113,7 +124,7 @@ class Operations:
         writer = functools.partial(copying, inputs.rows, inputs.sources)
         memories = functools.partial(self.decoding.memories, writer=writer)
         with seam.carried_out_by(self.decoding.prefill_execution):
-            _, layers = self._read(inputs.tokens, memories)
+            _, layers = self._read(inputs, memories)
         return tf.group(layers[-1].written)  # which needs what all layers before it have written
 
     def _arrange(self, variables):
@@ -123,10 +134,10 @@ class Operations:
         pairs = zip(tf.nest.flatten(variables), buffers, strict=True)
         return tf.group([variable.assign(buffer) for variable, buffer in pairs])
 
-    def _read(self, tokens, memories):
-        padding = tf.zeros_like(self.inputs.slots)
+    def _read(self, inputs, memories):
+        padding = tf.zeros_like(inputs.slots)
         state = sample.State(self.cache, padding, *[None] * (len(sample.State._fields) - 2))
-        return sample.read(self.hparams, state, tokens, self.inputs.slots[:, None], memories)
+        return sample.read(self.hparams, state, inputs.tokens, inputs.slots[:, None], memories)
 
 
 def next_tokens(logits, parameters, steps, seen):
@@ -159,7 +170,12 @@ def in_first_rows(example, slots):
     write = kv.in_own_slots(example, slots)
     # Once for all layers: operations take time, however small they are.
     start, end, stride = tf.constant([0]), tf.shape(slots)[:1], tf.constant([1])
-    return lambda buffer, x: tf.strided_slice(write(buffer, x), start, end, stride)
+
+    def write_rows(buffer, x):
+        rows = tf.strided_slice(write(buffer, x), start, end, stride)
+        return tf.ensure_shape(rows, [slots.shape[0], *buffer.shape[1:]])
+
+    return write_rows
 
 
 def copying(rows, sources, example, slots):
@@ -265,8 +281,15 @@ class Rows:
         feed = self._feed(
             tokens=self.last[:n, None], slots=self.held.lengths[:n], **self.sampling.feed(n)
         )
-        results = [of_rows.tolist() for of_rows in self._run(self.operations.step, feed)]
+        results = [of_rows.tolist() for of_rows in self._run(self._step_of(n), feed)]
         return {number: self._new(row, *results) for number, row in running.items()}
+
+    def _step_of(self, n):
+        """The operations of a step of n rows."""
+        if n > 1:
+            return self.operations.step
+        with self.generator.more_graph():  # when first asked for
+            return self.operations.step_of_one
 
     def _new(self, row, new, logprobs, top, top_logprobs):
         """What `step` says of a row, which takes its new token."""

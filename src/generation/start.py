@@ -1,6 +1,6 @@
 """The engine as scripts start it: TensorFlow is imported only now, and says nothing."""
 
-from loading.startup import started
+from loading.startup import remark_on_dtype, started
 
 
 def start_engine(*model, **more):
@@ -13,4 +13,4 @@ def start_engine(*model, **more):
         tune_process(large_products=False)
         return Engine(*model, **more)
 
-    return started(load)
+    return started(load, remark_on_dtype)

@@ -1,4 +1,4 @@
-"""How a script loads TensorFlow: without its messages, and with a note where a GPU stays idle."""
+"""How a script loads TensorFlow: without its messages, and with notes on what would be faster."""
 
 import contextlib
 import ctypes
@@ -12,13 +12,25 @@ NVIDIA_DRIVER = '/proc/driver/nvidia/version'  # this file exists on Linux with 
 USER_WANTS_LOG = 'TF_CPP_MIN_LOG_LEVEL' in os.environ
 
 
-def started(load):
-    """What `load` returns, but say so if a GPU is there and not used."""
+def started(load, remark=None):
+    """What `load` returns, but say so if a GPU is there and not used.
+
+    remark: called with it; returns what else to tell the user, or None.
+    """
     with quiet(), no_garbage_collection():
         load_cuda_solver()
         session_owner = load()
     note_idle_gpu(session_owner.on_gpu)
+    if line := remark and remark(session_owner):
+        print(f'note: {line}', file=sys.stderr)
     return session_owner
+
+
+def remark_on_dtype(session_owner):
+    """What to tell the user of an Engine or a Scorer whose dtype is slower here than float32."""
+    from fast import why_slow
+
+    return why_slow(session_owner.dtype, session_owner.on_gpu)
 
 
 @contextlib.contextmanager

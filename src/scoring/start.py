@@ -1,6 +1,6 @@
 """The scorer as scripts start it: TensorFlow is imported only now, and says nothing."""
 
-from loading.startup import started
+from loading.startup import remark_on_dtype, started
 
 
 def start_scorer(*model, **more):
@@ -13,4 +13,4 @@ def start_scorer(*model, **more):
         tune_process(large_products=True)
         return Scorer(*model, **more)
 
-    return started(load)
+    return started(load, remark_on_dtype)

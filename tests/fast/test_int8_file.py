@@ -32,9 +32,9 @@ def made(monkeypatch):
     made = []
     real = int8.quantize
 
-    def quantize(values, transposed):
+    def quantize(values):
         made.append(values.shape)
-        return real(values, transposed)
+        return real(values)
 
     monkeypatch.setattr(int8, 'quantize', quantize)
     return made
@@ -54,7 +54,7 @@ def kept(path):
 
 def test_weights_are_quantized_once(path, made):
     first = load(path)
-    assert made == [(24, 32)] * 2 and kept(path) == ['model.ckpt.int8']
+    assert made == [(32, 24)] * 2 and kept(path) == ['model.ckpt.int8']
     assert same(first, load(path)) and len(made) == 2
 
 
@@ -262,7 +262,7 @@ def test_where_nothing_can_be_written_nothing_is(path):
 
 @pytest.mark.parametrize('writable', [True, False])
 def test_an_interruption_leaves_nothing(path, monkeypatch, writable):
-    def interrupted(values, transposed):
+    def interrupted(values):
         raise KeyboardInterrupt
 
     if not writable:

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from fast.session import session_config, tune_process
+from fast.session import prefer_wide_vectors, session_config, tune_process
 
 
 def test_gpu_memory_is_taken_as_it_is_needed():
@@ -35,3 +35,18 @@ def test_a_session_says_nothing_to_the_environment(monkeypatch):
 def test_runs_at_a_time_stay_in_their_threads():
     assert session_config().inter_op_parallelism_threads == 1
     assert session_config(runs_at_once=2).inter_op_parallelism_threads == -1
+
+
+@pytest.mark.parametrize(
+    ('given', 'then'),
+    [
+        (None, '--xla_cpu_prefer_vector_width=512'),
+        ('--xla_a=1', '--xla_a=1 --xla_cpu_prefer_vector_width=512'),
+        ('--xla_cpu_prefer_vector_width=256', '--xla_cpu_prefer_vector_width=256'),
+        ('/etc/xla_flags', '/etc/xla_flags'),  # a file that holds them
+    ],
+)
+def test_flags_of_xla_that_the_user_has_set_stay(monkeypatch, given, then):
+    monkeypatch.setenv('XLA_FLAGS', given or '')
+    prefer_wide_vectors()
+    assert os.environ['XLA_FLAGS'] == then

@@ -90,10 +90,10 @@ def test_parts_are_what_belongs_to_their_heads(head, dtype):
             session.run(weight.assign(tf.constant(values)))
             parts = session.run([getattr(part, 'values', part) for part in weight.parts])
         for part, some in zip(parts, places, strict=True):
-            if 'c_proj' in name:
-                np.testing.assert_array_equal(columns_of(part), values[0][some].astype(dtype))
-            elif name.endswith('w'):
-                np.testing.assert_array_equal(columns_of(part), values[0][:, some].astype(dtype))
+            if name.endswith('w'):
+                matrix = columns_of(part) if dtype == np.float32 else part.T
+                expected = values[0][some] if 'c_proj' in name else values[0][:, some]
+                np.testing.assert_array_equal(matrix, expected.astype(dtype))
             else:
                 np.testing.assert_array_equal(part, values[some])
 
@@ -108,7 +108,8 @@ def test_parts_in_int8_have_scales_of_their_own():
         found = in_variables(weight, values, lambda part: [part.values, part.most])
         for (integers, most), part in zip(found, expected, strict=True):
             np.testing.assert_allclose(most, np.abs(part).max(axis=0), rtol=1e-6)
-            np.testing.assert_array_equal(integers, np.rint(part / (most / np.float32(127))))
+            assert integers.dtype == np.int8 and integers.shape == part.T.shape
+            np.testing.assert_array_equal(integers.T, np.rint(part / (most / np.float32(127))))
 
 
 @pytest.mark.parametrize('many_rows', [False, True])

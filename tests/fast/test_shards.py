@@ -89,30 +89,36 @@ def two_cores(monkeypatch):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda _: {0, 1}, raising=False)
 
 
+SMALL, LARGE = HParams(n_embd=24, n_head=12), HParams()
+
+
 @pytest.mark.parametrize(
-    'cores, n_head, dtype, gpus, expected',
+    'cores, hparams, dtype, gpus, expected',
     [
-        (1, 12, 'float32', [], 1),
-        (2, 12, 'float32', [], 2),
-        (2, 25, 'float32', [], 2),
-        (2, 1, 'float32', [], 1),
-        (2, 12, 'int8', [], 2),
-        (2, 12, 'bfloat16', [], 2),
-        (2, 12, 'float32', ['GPU:0'], 1),
-        (4, 12, 'float32', [], 1),  # not measured
+        (1, LARGE, 'float32', [], 2),
+        (1, SMALL, 'float32', [], 1),
+        (1, LARGE, 'bfloat16', [], 2),
+        (1, LARGE, 'int8', [], 1),
+        (2, SMALL, 'float32', [], 2),
+        (2, HParams(n_embd=100, n_head=25), 'float32', [], 2),
+        (2, HParams(n_embd=24, n_head=1), 'float32', [], 1),
+        (2, LARGE, 'int8', [], 2),
+        (2, SMALL, 'int8', [], 1),
+        (2, SMALL, 'bfloat16', [], 2),
+        (2, LARGE, 'float32', ['GPU:0'], 1),
+        (4, LARGE, 'float32', [], 1),  # not measured
     ],
 )
-def test_there_are_as_many_shards_as_is_quick(monkeypatch, cores, n_head, dtype, gpus, expected):
+def test_there_are_as_many_shards_as_is_quick(monkeypatch, cores, hparams, dtype, gpus, expected):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(cores)), raising=False)
     monkeypatch.setattr(tf.config, 'list_physical_devices', lambda _: gpus)
     monkeypatch.setattr(shards, 'has_int8_kernel', lambda: True)
-    hparams = HParams(n_embd=100 if n_head == 25 else 24, n_head=n_head)
     assert shards.best_number(hparams, dtype) == expected
 
 
 def test_without_affinities_cores_are_counted(monkeypatch):
     monkeypatch.delattr(os, 'sched_getaffinity', raising=False)
-    for cores, expected in (2, 2), (8, 1), (None, 1):
+    for cores, expected in (1, 2), (2, 2), (3, 1), (8, 1), (None, 1):
         monkeypatch.setattr(os, 'cpu_count', lambda cores=cores: cores)
         assert shards.best_number(HParams(), 'float32') == expected
 

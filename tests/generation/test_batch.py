@@ -357,7 +357,8 @@ def runs(demo_engine, monkeypatch):
     names = {id(operations.prefill): 'prefill', id(operations.arrange): 'arrange'}
 
     def recorded(fetches, feed):
-        name = 'step' if fetches is operations.step else names.get(id(fetches))
+        steps = operations.step, vars(operations).get('step_of_one')
+        name = 'step' if any(fetches is step for step in steps) else names.get(id(fetches))
         tensor = operations.inputs.order if name == 'arrange' else operations.inputs.tokens
         if name:
             done.append((name, len(feed[tensor])))

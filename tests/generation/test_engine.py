@@ -1,5 +1,6 @@
 import collections
 import concurrent.futures
+import re
 import time
 
 import numpy as np
@@ -63,6 +64,7 @@ def test_requests_add_no_operation_to_the_graph(models_dir, monkeypatch):
             return len(engine.graph.get_operations())
 
         assert engine.graph.finalized
+        engine.generate(PROMPTS, Settings(length=1))  # which makes what several rows need
         count = len(engine.graph.get_operations())
         assert count_behind_requests() == count
         monkeypatch.setattr('generation.engine.SHORT', 1)
@@ -189,17 +191,37 @@ def test_a_long_prompt_leaves_in_the_cache_what_the_first_step_would(models_dir,
         np.testing.assert_allclose(parts[:, :, row, :, start:], expected, rtol=0, atol=close)
 
 
+def test_what_several_rows_need_is_made_for_the_first_of_them(models_dir):
+    with Engine('tiny', str(models_dir)) as engine:
+        count = len(engine.graph.get_operations())
+        engine.generate(PROMPTS[:1], Settings(length=3))
+        assert len(engine.graph.get_operations()) == count
+        engine.generate(PROMPTS, Settings(length=3))
+        assert len(engine.graph.get_operations()) > count and engine.graph.finalized
+        assert engine.decode(2) is engine.decode(3) is not engine.decode(1)
+
+
 @pytest.mark.parametrize(('n_shards', 'of_embedding'), [(1, 1), (2, 8)])
 def test_only_the_loop_has_a_second_copy_of_int8_weights(models_dir, n_shards, of_embedding):
     if not has_int8_kernel():  # test_int8.py tells whether it should be there
         pytest.skip('TensorFlow has no int8 matmul here')
     with Engine('demo', str(models_dir), dtype='int8', n_shards=n_shards) as engine:
         n_products = 4 * engine.hparams.n_layer * n_shards + of_embedding
+        made = int8_products(engine)
+        # One row by shards is multiplied in programs, which need no copy.
+        assert len(made) == (n_products if n_shards == 1 else 0)
         assert engine.prefill
-        products = [op for op in engine.graph.get_operations() if op.type == '_QuantizedMatMul']
+        of_prefill = len(int8_products(engine)) - len(made)
+        _ = engine.decode(2)
+        products = int8_products(engine)
     copying = [op.name for op in products if op.get_attr('is_weight_const')]
-    assert len(copying) == n_products and all(name.startswith('while/') for name in copying)
-    assert len(products) == 2 * n_products
+    in_loop = [name for name in copying if re.match(r'while(_1)?/', name)]
+    assert len(made) + n_products == len(copying) == len(in_loop)
+    assert of_prefill == n_products == len(products) - len(copying)
+
+
+def int8_products(engine):
+    return [op for op in engine.graph.get_operations() if op.type == '_QuantizedMatMul']
 
 
 @pytest.mark.parametrize('dtype', [dtype for dtype in DTYPES if dtype != 'float32'])
@@ -241,7 +263,7 @@ def test_a_step_allocates_the_same_whatever_the_cache_holds(demo_engine, monkeyp
         traced = []
 
         def run(fetches, feed, run=tf.Session.run):
-            if fetches is not demo_engine.decode:
+            if fetches is not demo_engine.decode(1):
                 return run(demo_engine.session, fetches, feed)
             metadata = tf.RunMetadata()
             options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
