@@ -8,13 +8,12 @@ import tensorflow.compat.v1 as tf
 from fast import one_row
 from fast.onednn import has_kernel, linear
 from fast.sharded_weights import (
-    ROWS,
     Sharded,
     ShardedEmbedding,
     assign_part,
-    how_split,
     in_proportion,
     shares,
+    sizes_of,
 )
 from fast.weights import Store, StoredWeight, local_variable, shared
 
@@ -81,11 +80,9 @@ class ShardedBfloat16Matrix(Sharded):
     def __init__(self, name, shape, heads):
         self.name = name
         self.shape = tf.TensorShape(shape)
-        axis, n_matrices = how_split(name)
-        _, n_inputs, n_outputs = shape
-        n_outputs //= n_matrices
+        by_rows, n_matrices, n_inputs, n_outputs = sizes_of(name, shape)
         self.stacked = [n_inputs, n_matrices, n_outputs]
-        if axis == ROWS:
+        if by_rows:
             self.axis, self.sizes = 2, in_proportion(n_inputs, heads)
             shapes = [[n_matrices * n_outputs, n] for n in self.sizes]
         else:

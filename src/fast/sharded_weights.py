@@ -39,6 +39,13 @@ def how_split(name):
     return axis, n_matrices
 
 
+def sizes_of(name, shape):
+    """Whether a matrix is split along its inputs, how many it consists of, and K and M of each."""
+    axis, n_matrices = how_split(name)
+    _, n_inputs, n_outputs = shape
+    return axis == ROWS, n_matrices, n_inputs, n_outputs // n_matrices
+
+
 class Blocks:
     """A matrix [K, M] in blocks: `values` [M / W, K, W]."""
 
@@ -130,10 +137,7 @@ class ShardedMatrix(Sharded):
     def __init__(self, name, shape, heads):
         self.name = name
         self.shape = tf.TensorShape(shape)
-        axis, n_matrices = how_split(name)
-        _, n_inputs, n_outputs = shape
-        n_outputs //= n_matrices
-        by_rows = axis == ROWS
+        by_rows, n_matrices, n_inputs, n_outputs = sizes_of(name, shape)
         # Shards have whole blocks: none goes beyond what belongs to the same heads in all.
         of_heads = n_outputs if by_rows else n_outputs * math.gcd(*heads) // sum(heads)
         width = of_heads if of_heads % WIDTH else WIDTH
