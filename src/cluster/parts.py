@@ -12,6 +12,7 @@ harmless, and whoever finds its file need not make it. A folder of parts:
 Joined in their order, the parts are what one process would have written.
 """
 
+import abc
 import collections
 import contextlib
 import glob
@@ -59,7 +60,7 @@ class Part(NamedTuple):
         return f'{self.first:09}-{self.count}'
 
 
-class Worker:
+class Worker(abc.ABC):
     """Makes parts of a job: what a Job's class is to be like.  It is made once in a process.
 
     job: Job.  Loads what all parts need, such as a model; raises ValueError where this machine
@@ -69,15 +70,15 @@ class Worker:
     def __init__(self, job):
         self.job = job
 
+    @abc.abstractmethod
     def make(self, part, items, file):
         """Write a part to a binary file.
 
         items: list, what the part's items are made from; None where the job has no such list.
         Raises ValueError or OSError, which ends the job.
         """
-        raise NotImplementedError
 
-    def close(self):
+    def close(self):  # noqa: B027 (there may be nothing to let go of)
         """Let go of what __init__ has loaded."""
 
 
@@ -209,7 +210,7 @@ class PartsFolder:
         """Remove what killed processes have left half made."""
         remove_leftovers(os.path.join(glob.escape(self.path), f'{UNFINISHED}*'))
 
-    def close(self):
+    def close(self):  # noqa: B027 (there may be nothing to let go of)
         self.lock.close()
 
     def __enter__(self):
